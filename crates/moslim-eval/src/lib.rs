@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+pub mod chart;
+pub mod classification;
+pub mod controllability;
+pub mod overoptimization;
+pub mod report;
+pub mod stats;

@@ -1,0 +1,18 @@
+//! The fused route: operations on the flex back end, plain or under autodiff, run as kernels.
+//!
+//! Every function gives `None` where it does not apply: another back end, another number type, an empty tensor.
+//! `route` takes tensors apart and puts them together, `storage` gives kernels views of the memory, and there is one file per operation with its step of the backward pass.
+
+mod attention;
+mod rms_norm;
+mod rope;
+mod route;
+mod storage;
+mod swiglu;
+mod token_logprobs;
+
+pub(crate) use attention::causal_attention;
+pub(crate) use rms_norm::rms_norm;
+pub(crate) use rope::rope;
+pub(crate) use swiglu::swiglu;
+pub(crate) use token_logprobs::token_logprobs;

@@ -1,0 +1,176 @@
+//! Log-probability and entropy of tokens. A node has one output, so both come as the columns of one matrix.
+
+use super::route::{Operation, Tracked, apply, input};
+use super::storage::{
+    elements, from_elements, from_transposed_elements, matrix, row_major, unflipped,
+};
+use crate::kernels::token_logprobs::{Statistics, TokenLogprobs, Upstream, Wanted};
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{Int, Tensor};
+use std::sync::Arc;
+
+/// Logits kept for the backward pass: 64 MB. Above this they are computed again.
+const KEPT_LOGITS: usize = 16 << 20;
+
+pub(crate) fn token_logprobs(
+    hidden: &Tensor<2>,
+    vocabulary: &Tensor<2>,
+    tokens: &Tensor<1, Int>,
+    temperature: f64,
+) -> Option<(Tensor<1>, Tensor<1>)> {
+    let inputs = [input(hidden), input(vocabulary)];
+    if inputs.iter().any(Option::is_none) {
+        // Before the tokens are fetched, which another device would have to wait for.
+        return None;
+    }
+    let n_vocabulary = vocabulary.dims()[1];
+    let tokens: Vec<usize> = tokens
+        .to_data()
+        .iter::<i64>()
+        .map(|token| match usize::try_from(token) {
+            Ok(token) if token < n_vocabulary => token,
+            _ => panic!("token {token} of a vocabulary of {n_vocabulary}"),
+        })
+        .collect();
+    let out: Tensor<2> = apply(
+        Chosen {
+            tokens: tokens.into(),
+            inverse_temperature: temperature.recip() as f32,
+        },
+        inputs,
+    )?;
+    let column = |column| out.clone().narrow(1, column, 1).squeeze_dim(1);
+    Some((column(0), column(1)))
+}
+
+/// The tokens whose log-probabilities are asked for.
+#[derive(Clone, Debug)]
+struct Chosen {
+    tokens: Arc<[usize]>,
+    inverse_temperature: f32,
+}
+
+impl Chosen {
+    /// What the kernel works on; both tensors unflipped.
+    fn of<'a>(&'a self, hidden: &'a FlexTensor, vocabulary: &'a FlexTensor) -> TokenLogprobs<'a> {
+        TokenLogprobs {
+            hidden: matrix(hidden),
+            vocabulary: matrix(vocabulary),
+            tokens: &self.tokens,
+            inverse_temperature: self.inverse_temperature,
+        }
+    }
+
+    fn statistics(
+        &self,
+        hidden: &FlexTensor,
+        vocabulary: &FlexTensor,
+        is_tracked: bool,
+    ) -> Statistics {
+        let (hidden, vocabulary) = (unflipped(hidden), unflipped(vocabulary));
+        let n_logits = self.tokens.len() * vocabulary.shape()[1];
+        self.of(&hidden, &vocabulary)
+            .forward(is_tracked && n_logits <= KEPT_LOGITS)
+    }
+}
+
+impl Operation<2> for Chosen {
+    fn forward(self, [hidden, vocabulary]: [FlexTensor; 2]) -> FlexTensor {
+        let statistics = self.statistics(&hidden, &vocabulary, false);
+        from_elements(statistics.out, [self.tokens.len(), 2])
+    }
+
+    fn forward_tracked<C: CheckpointStrategy>(self, [hidden, vocabulary]: [Tracked; 2]) -> Tracked {
+        let step = LogprobBackward
+            .prepare::<C>([hidden.node(), vocabulary.node()])
+            .compute_bound()
+            .stateful();
+        let is_tracked = matches!(step, OpsKind::Tracked(_));
+        let Statistics {
+            out,
+            logsumexp,
+            logits,
+        } = self.statistics(hidden.primitive(), vocabulary.primitive(), is_tracked);
+        let out = from_elements(out, [self.tokens.len(), 2]);
+        match step {
+            OpsKind::Tracked(mut step) => {
+                let state = LogprobState {
+                    hidden: step.checkpoint(&hidden),
+                    vocabulary: step.checkpoint(&vocabulary),
+                    chosen: self,
+                    out: out.clone(),
+                    logsumexp: logsumexp.into(),
+                    logits: logits.map(Arc::new),
+                };
+                step.finish(state, out)
+            }
+            OpsKind::UnTracked(step) => step.finish(out),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct LogprobState {
+    hidden: NodeId,
+    vocabulary: NodeId,
+    chosen: Chosen,
+    out: FlexTensor,
+    logsumexp: Arc<[f32]>,
+    logits: Option<Arc<Vec<f32>>>,
+}
+
+#[derive(Debug)]
+struct LogprobBackward;
+
+impl Backward<Flex, 2> for LogprobBackward {
+    type State = LogprobState;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let LogprobState {
+            hidden,
+            vocabulary,
+            chosen,
+            out,
+            logsumexp,
+            logits,
+        } = ops.state;
+        let [hidden, vocabulary] =
+            [hidden, vocabulary].map(|input| unflipped(&checkpointer.retrieve_node_output(input)));
+        let gradient = row_major(&grads.consume::<Flex>(&ops.node));
+        let [hidden_parent, vocabulary_parent] = ops.parents;
+        let operation = chosen.of(&hidden, &vocabulary);
+        let upstream = Upstream {
+            out: elements(&out),
+            logsumexp: &logsumexp,
+            gradient: elements(&gradient),
+        };
+        let wanted = Wanted {
+            hidden: hidden_parent.is_some(),
+            vocabulary: vocabulary_parent.is_some(),
+        };
+        // The state holds the only reference to the logits, so they are not copied.
+        let gradients = operation.backward(&upstream, logits.map(Arc::unwrap_or_clone), wanted);
+        if let (Some(parent), Some(gradient)) = (hidden_parent, gradients.hidden) {
+            grads.register::<Flex>(parent.id, from_elements(gradient, hidden.shape()));
+        }
+        if let (Some(parent), Some(gradient)) = (vocabulary_parent, gradients.vocabulary) {
+            let gradient = if operation.is_tied() {
+                from_transposed_elements(gradient, vocabulary.shape().dims())
+            } else {
+                from_elements(gradient, vocabulary.shape())
+            };
+            grads.register::<Flex>(parent.id, gradient);
+        }
+    }
+}

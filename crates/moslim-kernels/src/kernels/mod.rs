@@ -1,0 +1,16 @@
+//! The kernels: plain loops over slices and views, without any knowledge of Burn.
+//!
+//! Work is split into tasks that do not depend on the number of threads, and partial sums are added in a fixed order, so results have the same bits however many threads run.
+
+pub(crate) mod attention;
+mod gemm;
+pub(crate) mod rms_norm;
+pub(crate) mod rope;
+mod simd;
+pub(crate) mod swiglu;
+mod tile;
+pub(crate) mod token_logprobs;
+pub(crate) mod view;
+
+/// Elements worth a task of their own: below this, handing work to another thread costs more than it saves.
+const TASK_ELEMENTS: usize = 16 * 1024;

@@ -1,0 +1,202 @@
+#![doc = include_str!("../README.md")]
+
+pub mod composed;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod kernels;
+
+use burn::tensor::{Int, Tensor};
+
+/// SwiGLU's gate: `silu(gate) · up`, element by element ([Shazeer 2020](https://arxiv.org/abs/2002.05202)).
+///
+/// # Shapes
+/// - `gate`, `up`, returns: the same
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let gate = Tensor::<1>::from_floats([0.0, 80.0, -80.0], &device);
+/// let up = Tensor::<1>::from_floats([5.0, 0.5, 1.0], &device);
+/// let gated: Vec<f32> = moslim_kernels::swiglu(gate, up).into_data().iter().collect();
+/// // 0 · σ(0) · 5, 80 · 1 · 0.5, -80 · 0 · 1
+/// assert_eq!(gated[..2], [0.0, 40.0]);
+/// assert!(gated[2].abs() < 1e-30);
+/// ```
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    assert_eq!(
+        gate.dims(),
+        up.dims(),
+        "swiglu: gate and up have different shapes"
+    );
+    #[cfg(feature = "flex")]
+    if let Some(gated) = flex::swiglu(&gate, &up) {
+        return gated;
+    }
+    composed::swiglu(gate, up)
+}
+
+/// Root-mean-square normalisation over the last dimension: `x / sqrt(mean(x²) + ε) · weight` ([Zhang & Sennrich 2019](https://arxiv.org/abs/1910.07467)).
+///
+/// # Shapes
+/// - `x`, returns: `[.., d]`
+/// - `weight`: `[d]`
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_floats([[3.0, -3.0, 3.0, 3.0]], &device);
+/// let weight = Tensor::<1>::from_floats([1.0, 1.0, 2.0, 0.0], &device);
+/// let normed = moslim_kernels::rms_norm(x, weight, 0.0);
+/// assert_eq!(normed.into_data().to_vec::<f32>().unwrap(), [1.0, -1.0, 2.0, 0.0]);
+/// ```
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
+    assert_eq!(
+        x.dims()[D - 1],
+        weight.dims()[0],
+        "rms_norm: the last dimension of x {:?} is the weight's",
+        x.dims()
+    );
+    #[cfg(feature = "flex")]
+    if let Some(normed) = flex::rms_norm(&x, &weight, epsilon) {
+        return normed;
+    }
+    composed::rms_norm(x, weight, epsilon)
+}
+
+/// Rotary position embedding in the rotate-half form of Hugging Face's Llama ([Su et al. 2021](https://arxiv.org/abs/2104.09864)).
+///
+/// No gradient flows into `cos` and `sin`.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, heads, time, head_dim]`
+/// - `cos`, `sin`: `[batch, time, head_dim / 2]`, the angles of each row's own positions
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let x = Tensor::<4>::from_floats([[[[1.0, 2.0]]]], &device);
+/// let (cos, sin) = (Tensor::from_floats([[[0.0]]], &device), Tensor::from_floats([[[1.0]]], &device));
+/// // A quarter turn.
+/// assert_eq!(moslim_kernels::rope(x, cos, sin).into_data().to_vec::<f32>().unwrap(), [-2.0, 1.0]);
+/// ```
+pub fn rope(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    let [batch, _, time, head_dim] = x.dims();
+    assert_eq!(head_dim % 2, 0, "rope: head_dim is even");
+    assert_eq!(
+        cos.dims(),
+        [batch, time, head_dim / 2],
+        "rope: cos for x {:?}",
+        x.dims()
+    );
+    assert_eq!(sin.dims(), cos.dims(), "rope: sin for x {:?}", x.dims());
+    #[cfg(feature = "flex")]
+    if let Some(rotated) = flex::rope(&x, &cos, &sin) {
+        return rotated;
+    }
+    composed::rope(x, cos, sin)
+}
+
+/// Causal attention with grouped queries and left padding.
+///
+/// Query `i` of row `b` sees the keys `starts[b] ..= i + key_time - time`.
+/// A query that sees no key belongs to padding; its result is finite and without meaning (zeros in the fused form).
+///
+/// # Shapes
+/// - `query`, returns: `[batch, heads, time, head_dim]`
+/// - `key`, `value`: `[batch, key_heads, key_time, head_dim]`, `key_heads` divides `heads`, `key_time >= time`
+/// - `starts`: one per row, or empty for no padding
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// // Equal scores: a query gets the mean of the values it sees.
+/// let query = Tensor::<4>::zeros([1, 1, 3, 1], &device);
+/// let value = Tensor::<4>::from_floats([[[[7.0], [2.0], [4.0]]]], &device);
+/// let attended = moslim_kernels::causal_attention(query.clone(), query, value, &[1]);
+/// // The first position is padding; the second sees 2, the third 2 and 4.
+/// assert_eq!(attended.into_data().to_vec::<f32>().unwrap(), [0.0, 2.0, 3.0]);
+/// ```
+pub fn causal_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    starts: &[usize],
+) -> Tensor<4> {
+    let ([batch, heads, time, head_dim], [_, key_heads, key_time, _]) = (query.dims(), key.dims());
+    assert_eq!(
+        key.dims(),
+        [batch, key_heads, key_time, head_dim],
+        "causal_attention: key for query {:?}",
+        query.dims()
+    );
+    assert_eq!(
+        value.dims(),
+        key.dims(),
+        "causal_attention: value and key have different shapes"
+    );
+    assert!(
+        key_heads > 0 && heads.is_multiple_of(key_heads),
+        "causal_attention: {key_heads} key heads for {heads} heads"
+    );
+    assert!(
+        key_time >= time,
+        "causal_attention: {key_time} keys for {time} queries"
+    );
+    assert!(
+        starts.is_empty() || starts.len() == batch,
+        "causal_attention: {} starts for {batch} rows",
+        starts.len()
+    );
+    #[cfg(feature = "flex")]
+    if let Some(attended) = flex::causal_attention(&query, &key, &value, starts) {
+        return attended;
+    }
+    composed::causal_attention(query, key, value, starts)
+}
+
+/// The log-probability of given tokens and the entropy of the distribution they were chosen from: `log softmax(hidden · vocabulary / temperature)`.
+///
+/// # Shapes
+/// - `hidden`: `[n_tokens, d]`
+/// - `vocabulary`: `[d, n_vocabulary]`, possibly a transposed view of a tied embedding
+/// - `tokens`: `[n_tokens]`, each below `n_vocabulary`
+/// - returns: log-probabilities and entropies (nats), each `[n_tokens]`
+///
+/// ```
+/// # use burn::tensor::{Device, Int, Tensor};
+/// let device = Device::flex();
+/// // Logits 0 for both tokens: a fair coin.
+/// let (logprobs, entropies) = moslim_kernels::token_logprobs(
+///     Tensor::from_floats([[0.0]], &device),
+///     Tensor::from_floats([[1.0, 2.0]], &device),
+///     Tensor::<1, Int>::from_ints([1], &device),
+///     1.0,
+/// );
+/// assert!((logprobs.into_scalar::<f32>() + 2f32.ln()).abs() < 1e-6);
+/// assert!((entropies.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+/// ```
+pub fn token_logprobs(
+    hidden: Tensor<2>,
+    vocabulary: Tensor<2>,
+    tokens: Tensor<1, Int>,
+    temperature: f64,
+) -> (Tensor<1>, Tensor<1>) {
+    assert_eq!(
+        hidden.dims()[1],
+        vocabulary.dims()[0],
+        "token_logprobs: hidden {:?}, vocabulary {:?}",
+        hidden.dims(),
+        vocabulary.dims()
+    );
+    assert_eq!(
+        hidden.dims()[0],
+        tokens.dims()[0],
+        "token_logprobs: a token for every hidden state"
+    );
+    #[cfg(feature = "flex")]
+    if let Some(statistics) = flex::token_logprobs(&hidden, &vocabulary, &tokens, temperature) {
+        return statistics;
+    }
+    composed::token_logprobs(hidden, vocabulary, tokens, temperature)
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod checkpoint;
+mod config;
+mod error;
+mod generate;
+mod model;
+mod optimizer;
+mod rope;
+mod sequence;
+mod sft;
+mod template;
+mod tokenizer;
+
+pub use cache::KvCache;
+pub use checkpoint::{ModelFolder, load_weights, read_json, save_weights, write_folder, write_json};
+pub use config::LlamaConfig;
+pub use error::LmError;
+pub use generate::{Generated, SamplingParams, TokenRng, generate};
+pub use model::{CausalLm, Decoder, normal};
+pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
+pub use rope::RopeScaling;
+pub use sequence::{Exchange, ResponseLogprobs, response_logprobs, right_padded};
+pub use sft::{EpochBatches, sft_loss};
+pub use template::ChatTemplate;
+pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerKind};

@@ -1,0 +1,235 @@
+//! The decoder of the Llama family, with fields named as Hugging Face names the tensors.
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, Linear, RmsNorm};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use moslim_kernels as kernels;
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::{KvCache, LlamaConfig, rope};
+
+/// Standard deviation of freshly drawn weights, as Hugging Face's `initializer_range`.
+const INITIALIZER_RANGE: f64 = 0.02;
+
+/// A matrix of independent normal draws with mean 0.
+pub fn normal(shape: [usize; 2], standard_deviation: f64, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
+    let draw = |_| {
+        let z: f64 = StandardNormal.sample(rng);
+        (z * standard_deviation) as f32
+    };
+    let values: Vec<f32> = (0..shape[0] * shape[1]).map(draw).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[derive(Module, Debug)]
+struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    head_dim: usize,
+}
+
+impl Attention {
+    /// `x`, returns: `[batch, time, hidden_size]`
+    fn forward(&self, x: Tensor<3>, layer: usize, frame: &Frame, cache: Option<&mut KvCache>) -> Tensor<3> {
+        let [batch, time, _] = x.dims();
+        let heads = |x: Tensor<3>| {
+            let n_heads = x.dims()[2] / self.head_dim;
+            x.reshape([batch, time, n_heads, self.head_dim]).swap_dims(1, 2)
+        };
+        let rotate = |x: Tensor<4>| kernels::rope(x, frame.cos.clone(), frame.sin.clone());
+        let query = rotate(heads(self.q_proj.forward(x.clone())));
+        let key = rotate(heads(self.k_proj.forward(x.clone())));
+        let value = heads(self.v_proj.forward(x));
+        let (key, value) = match cache {
+            Some(cache) => cache.extend(layer, key, value),
+            None => (key, value),
+        };
+        let mixed = kernels::causal_attention(query, key, value, frame.starts);
+        let width = mixed.dims()[1] * self.head_dim;
+        self.o_proj.forward(mixed.swap_dims(1, 2).reshape([batch, time, width]))
+    }
+}
+
+#[derive(Module, Debug)]
+struct Mlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gated = kernels::swiglu(self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
+        self.down_proj.forward(gated)
+    }
+}
+
+#[derive(Module, Debug)]
+struct DecoderLayer {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: Mlp,
+}
+
+fn normalise(norm: &RmsNorm, x: Tensor<3>) -> Tensor<3> {
+    kernels::rms_norm(x, norm.gamma.val(), norm.epsilon)
+}
+
+/// What every layer of one forward pass shares: the angles of its columns and where its rows start.
+struct Frame<'a> {
+    cos: Tensor<3>,
+    sin: Tensor<3>,
+    starts: &'a [usize],
+}
+
+/// A Llama-family decoder without its vocabulary matrix: tokens in, hidden states out.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    embed_tokens: Embedding,
+    layers: Vec<DecoderLayer>,
+    norm: RmsNorm,
+    #[module(skip)]
+    frequencies: Vec<f64>,
+}
+
+impl Decoder {
+    /// A decoder with freshly drawn weights.
+    ///
+    /// # Panics
+    /// If the configuration was not checked ([`LlamaConfig::read`]).
+    pub fn new(config: &LlamaConfig, rng: &mut impl Rng, device: &Device) -> Self {
+        let (width, head_dim) = (config.hidden_size, config.head_dim());
+        let norm = || RmsNorm {
+            gamma: Param::from_tensor(Tensor::ones([width], device)),
+            epsilon: config.rms_norm_eps,
+        };
+        let mut matrix = |shape| Param::from_tensor(normal(shape, INITIALIZER_RANGE, rng, device));
+        let embed_tokens = Embedding { weight: matrix([config.vocab_size, width]) };
+        let mut linear = |d_in, d_out| Linear { weight: matrix([d_in, d_out]), bias: None };
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| DecoderLayer {
+                input_layernorm: norm(),
+                self_attn: Attention {
+                    q_proj: linear(width, config.num_attention_heads * head_dim),
+                    k_proj: linear(width, config.num_key_value_heads * head_dim),
+                    v_proj: linear(width, config.num_key_value_heads * head_dim),
+                    o_proj: linear(config.num_attention_heads * head_dim, width),
+                    head_dim,
+                },
+                post_attention_layernorm: norm(),
+                mlp: Mlp {
+                    gate_proj: linear(width, config.intermediate_size),
+                    up_proj: linear(width, config.intermediate_size),
+                    down_proj: linear(config.intermediate_size, width),
+                },
+            })
+            .collect();
+        let (theta, scaling) = config.rope().expect("the configuration was checked when it was read");
+        Self { embed_tokens, layers, norm: norm(), frequencies: rope::frequencies(head_dim, theta, scaling) }
+    }
+
+    /// The hidden state after the last normalisation, for every token.
+    ///
+    /// With a cache, `tokens` are the columns after those already read and the cache takes them in.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[batch, time]`; padding holds any legal id
+    /// - `starts`: the number of padding columns at the left of each row
+    /// - returns: `[batch, time, hidden_size]`
+    pub fn forward(&self, tokens: Tensor<2, Int>, starts: &[usize], mut cache: Option<&mut KvCache>) -> Tensor<3> {
+        let [batch, time] = tokens.dims();
+        assert_eq!(starts.len(), batch, "one start per row");
+        let offset = cache.as_ref().map_or(0, |cache| cache.len());
+        let device = tokens.device();
+        let (cos, sin) = rope::angles(&self.frequencies, starts, offset, time, &device);
+        let frame = Frame { cos, sin, starts };
+        let mut x = self.embed_tokens.forward(tokens);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let attended =
+                layer.self_attn.forward(normalise(&layer.input_layernorm, x.clone()), index, &frame, cache.as_deref_mut());
+            x = x + attended;
+            let transformed = layer.mlp.forward(normalise(&layer.post_attention_layernorm, x.clone()));
+            x = x + transformed;
+        }
+        if let Some(cache) = cache {
+            cache.advance(time);
+        }
+        normalise(&self.norm, x)
+    }
+
+    /// Where the weights live.
+    pub fn device(&self) -> Device {
+        self.norm.gamma.device()
+    }
+}
+
+/// A causal language model: a decoder and a vocabulary matrix, which may be the transposed embedding.
+#[derive(Module, Debug)]
+pub struct CausalLm {
+    model: Decoder,
+    lm_head: Option<Linear>,
+}
+
+impl CausalLm {
+    /// A model with freshly drawn weights.
+    ///
+    /// # Panics
+    /// If the configuration was not checked ([`LlamaConfig::read`]).
+    pub fn new(config: &LlamaConfig, rng: &mut impl Rng, device: &Device) -> Self {
+        let model = Decoder::new(config, rng, device);
+        let lm_head = (!config.tie_word_embeddings).then(|| Linear {
+            weight: Param::from_tensor(normal(
+                [config.hidden_size, config.vocab_size],
+                INITIALIZER_RANGE,
+                rng,
+                device,
+            )),
+            bias: None,
+        });
+        Self { model, lm_head }
+    }
+
+    /// The decoder beneath the vocabulary matrix.
+    pub fn decoder(&self) -> &Decoder {
+        &self.model
+    }
+
+    /// The vocabulary matrix. `[hidden_size, vocab_size]`
+    pub fn vocabulary(&self) -> Tensor<2> {
+        match &self.lm_head {
+            Some(linear) => linear.weight.val(),
+            None => self.model.embed_tokens.weight.val().transpose(),
+        }
+    }
+
+    /// The logits of the next token after every token; see [`Decoder::forward`] for the arguments.
+    ///
+    /// # Shapes
+    /// - returns: `[batch, time, vocab_size]`
+    pub fn logits(&self, tokens: Tensor<2, Int>, starts: &[usize], cache: Option<&mut KvCache>) -> Tensor<3> {
+        self.project(self.model.forward(tokens, starts, cache))
+    }
+
+    /// The logits after the last column only. `[batch, vocab_size]`
+    pub(crate) fn last_logits(&self, tokens: Tensor<2, Int>, starts: &[usize], cache: &mut KvCache) -> Tensor<2> {
+        let [_, time] = tokens.dims();
+        let hidden = self.model.forward(tokens, starts, Some(cache));
+        self.project(hidden.narrow(1, time - 1, 1)).squeeze_dim(1)
+    }
+
+    fn project(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [batch, time, width] = hidden.dims();
+        let vocabulary = self.vocabulary();
+        let n_vocabulary = vocabulary.dims()[1];
+        hidden.reshape([batch * time, width]).matmul(vocabulary).reshape([batch, time, n_vocabulary])
+    }
+
+    /// Where the weights live.
+    pub fn device(&self) -> Device {
+        self.model.device()
+    }
+}

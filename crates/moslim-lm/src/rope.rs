@@ -1,0 +1,114 @@
+//! Rotary position embedding: frequencies and angles ([Su et al. 2021](https://arxiv.org/abs/2104.09864)).
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// How the frequencies are changed for contexts longer than those of pretraining.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rope_type", rename_all = "snake_case")]
+pub enum RopeScaling {
+    /// Not at all.
+    Default,
+    /// Every position divided by `factor`.
+    Linear {
+        /// How many times longer the context becomes.
+        factor: f64,
+    },
+    /// Llama 3's rule: long wavelengths are divided by `factor`, short ones kept, those between interpolated.
+    Llama3 {
+        /// How many times longer the context becomes.
+        factor: f64,
+        /// Wavelengths above the original context divided by this are scaled fully.
+        low_freq_factor: f64,
+        /// Wavelengths below the original context divided by this are kept.
+        high_freq_factor: f64,
+        /// The context of pretraining, in tokens.
+        original_max_position_embeddings: usize,
+    },
+}
+
+/// The angular frequencies θ^(−2i/d), i = 0 .. d/2, after scaling.
+pub(crate) fn frequencies(head_dim: usize, theta: f64, scaling: RopeScaling) -> Vec<f64> {
+    let plain = (0..head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64));
+    match scaling {
+        RopeScaling::Default => plain.collect(),
+        RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor).collect(),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+            let context = original_max_position_embeddings as f64;
+            plain
+                .map(|frequency| {
+                    let turns = context * frequency / std::f64::consts::TAU;
+                    let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
+                    frequency * (kept + (1.0 - kept) / factor)
+                })
+                .collect()
+        }
+    }
+}
+
+/// Cosines and sines of the angles of a left-padded batch.
+///
+/// Column `c` of row `b` stands at position `offset + c − starts[b]`; padding stands at position 0.
+///
+/// # Shapes
+/// - `starts`: one per row
+/// - returns: cosines and sines, each `[batch, time, head_dim / 2]`
+pub(crate) fn angles(
+    frequencies: &[f64],
+    starts: &[usize],
+    offset: usize,
+    time: usize,
+    device: &Device,
+) -> (Tensor<3>, Tensor<3>) {
+    let (batch, half) = (starts.len(), frequencies.len());
+    let first = offset.saturating_sub(starts.iter().copied().max().unwrap_or(0));
+    let table = |f: fn(f64) -> f64| -> Vec<f32> {
+        let angle = |position: usize| frequencies.iter().map(move |frequency| f(position as f64 * frequency) as f32);
+        (first..offset + time).flat_map(angle).collect()
+    };
+    let gather = |table: Vec<f32>| {
+        let mut rows = Vec::with_capacity(batch * time * half);
+        for &start in starts {
+            for column in 0..time {
+                let at = ((offset + column).saturating_sub(start).max(first) - first) * half;
+                rows.extend_from_slice(&table[at..at + half]);
+            }
+        }
+        Tensor::from_data(TensorData::new(rows, [batch, time, half]), device)
+    };
+    (gather(table(f64::cos)), gather(table(f64::sin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3's published rule with factor 8, 1, 4 and context 8192, at wavelengths by hand.
+    #[test]
+    fn llama3_keeps_short_and_divides_long_wavelengths() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 64,
+        };
+        let plain = frequencies(8, 10_000.0, RopeScaling::Default);
+        let scaled = frequencies(8, 10_000.0, scaling);
+        assert_eq!(plain, [1.0, 0.1, 0.01, 0.001]);
+        // 64·1/2π = 10.2 turns: kept. 64·0.1/2π = 1.0186 turns: (0.0186/3) kept, the rest divided by 8. Fewer: divided.
+        assert_eq!(scaled[0], 1.0);
+        let kept = (6.4 / std::f64::consts::TAU - 1.0) / 3.0;
+        assert!((scaled[1] - 0.1 * (kept + (1.0 - kept) / 8.0)).abs() < 1e-15);
+        assert_eq!(scaled[2..], [0.01 / 8.0, 0.001 / 8.0]);
+        assert_eq!(frequencies(8, 10_000.0, RopeScaling::Linear { factor: 2.0 })[0], 0.5);
+    }
+
+    #[test]
+    fn padding_shifts_the_positions_of_its_row_only() {
+        let (cos, _) = angles(&[1.0], &[0, 2], 0, 4, &Device::default());
+        let expected: Vec<f32> = [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0].map(|a: f64| a.cos() as f32).to_vec();
+        assert_eq!(cos.into_data().try_to_vec::<f32>().unwrap(), expected);
+        let (_, sin) = angles(&[1.0], &[0, 2], 6, 1, &Device::default());
+        assert_eq!(sin.into_data().try_to_vec::<f32>().unwrap(), [6f64.sin() as f32, 4f64.sin() as f32]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Training a reward model on labelled answers.
+
+use std::ops::ControlFlow;
+
+use burn::optim::GradientsParams;
+use moslim_data::{LabeledResponse, Level};
+use moslim_lm::{EpochBatches, LmError, Optimizer, OptimizerConfig, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use crate::{MultiHeadRewardModel, masked_cross_entropy};
+
+/// A prompt with its answer as one sequence of tokens, and its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabeledSequence {
+    /// Prompt, answer and end token.
+    pub tokens: Vec<u32>,
+    /// One entry per objective; `None` where the label is missing.
+    pub levels: Vec<Option<Level>>,
+}
+
+impl LabeledSequence {
+    /// Tokenizes a record: the prompt without any request, the answer, the end token.
+    ///
+    /// # Errors
+    /// If the tokenizer or the chat template fails.
+    pub fn new(tokenizer: &Tokenizer, record: &LabeledResponse) -> Result<Self, LmError> {
+        let mut tokens = tokenizer.encode_prompt(&record.prompt)?;
+        tokens.extend(tokenizer.encode_response(&record.response)?);
+        Ok(Self { tokens, levels: record.levels.clone() })
+    }
+}
+
+/// How a reward model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitConfig {
+    /// Times the data is seen.
+    pub num_train_epochs: f64,
+    /// Answers per step.
+    pub batch_size: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FitStep {
+    /// The step, counted from 1.
+    pub step: usize,
+    /// The number of steps of the run.
+    pub total_steps: usize,
+    /// Mean cross-entropy of each head over its labels of the batch; `None` without labels. In nats
+    pub head_losses: Vec<Option<f64>>,
+    /// Norm of the gradient before it was clipped.
+    pub grad_norm: f64,
+    /// The learning rate.
+    pub lr: f64,
+}
+
+/// Trains all heads and the backbone; `after_step` sees every step and may end the run early.
+///
+/// A batch without any label changes nothing.
+///
+/// # Panics
+/// If there is no example or the batch size is 0.
+pub fn fit(
+    mut model: MultiHeadRewardModel,
+    examples: &[LabeledSequence],
+    config: &FitConfig,
+    seed: u64,
+    mut after_step: impl FnMut(&FitStep) -> ControlFlow<()>,
+) -> MultiHeadRewardModel {
+    let per_epoch = examples.len() as f64 / config.batch_size.min(examples.len()) as f64;
+    let total_steps = (config.num_train_epochs * per_epoch).round() as usize;
+    let mut optimizer = Optimizer::new(config.optimizer.clone(), total_steps);
+    let batches = EpochBatches::new(examples.len(), config.batch_size, seed);
+    for (index, rows) in batches.take(total_steps).enumerate() {
+        let tokens: Vec<Vec<u32>> = rows.iter().map(|&row| examples[row].tokens.clone()).collect();
+        let labels: Vec<&[Option<Level>]> = rows.iter().map(|&row| examples[row].levels.as_slice()).collect();
+        let losses = masked_cross_entropy(&model.logits(&tokens), &labels);
+        let lr = optimizer.learning_rate();
+        let Some(total) = losses.total else { continue };
+        let gradients = GradientsParams::from_grads(total.backward(), &model);
+        let grad_norm;
+        (model, grad_norm) = optimizer.step(model, gradients);
+        let step = FitStep { step: index + 1, total_steps, head_losses: losses.heads, grad_norm, lr };
+        if after_step(&step).is_break() {
+            break;
+        }
+    }
+    model
+}

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod fit;
+mod folder;
+mod loss;
+mod model;
+
+pub use fit::{FitConfig, FitStep, LabeledSequence, fit};
+pub use folder::RewardModelFolder;
+pub use loss::{HeadLosses, masked_cross_entropy};
+pub use model::MultiHeadRewardModel;

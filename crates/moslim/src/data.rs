@@ -1,0 +1,101 @@
+//! The questions, answers and labels of a run.
+
+use std::collections::BTreeSet;
+
+use moslim_data::{LabeledResponse, ObjectiveSchema, read_records, split_by_prompt};
+use moslim_testbed::{LabelOptions, MissingPattern, Split, World};
+
+use crate::{DataRecipe, Error, Recipe};
+
+/// Everything a run learns from and is measured on.
+pub struct Datasets {
+    /// The objectives.
+    pub schema: ObjectiveSchema,
+    /// Questions and answers for supervised fine-tuning, without labels.
+    pub sft: Vec<(String, String)>,
+    /// Labelled answers for the reward model.
+    pub labeled: Vec<LabeledResponse>,
+    /// Labelled answers to held-out questions, for measuring the reward model.
+    pub held_out: Vec<LabeledResponse>,
+    /// Labelled answers to held-out questions for a judge; empty where there is an exact one.
+    pub judge: Vec<LabeledResponse>,
+    /// Questions for policy optimisation.
+    pub train_prompts: Vec<String>,
+    /// Held-out questions for evaluation, all different.
+    pub held_out_prompts: Vec<String>,
+}
+
+/// Streams of the testbed, so that no stage sees the draws of another.
+mod stream {
+    pub const SFT: u64 = 0;
+    pub const LABELED: u64 = 1;
+    pub const HELD_OUT: u64 = 2;
+    pub const TRAIN_PROMPTS: u64 = 3;
+    pub const EVALUATION: u64 = 4;
+}
+
+impl Datasets {
+    /// Draws or reads the data of a recipe.
+    ///
+    /// # Errors
+    /// If a file cannot be read, a line is malformed, or there is nothing to learn from or to measure on.
+    pub fn of(recipe: &Recipe) -> Result<Self, Error> {
+        match &recipe.data {
+            DataRecipe::Testbed { world, sft_answers, labeled_answers, held_out_answers, labels } => {
+                for (key, n) in [("sft_answers", sft_answers), ("labeled_answers", labeled_answers), ("held_out_answers", held_out_answers)] {
+                    if *n == 0 {
+                        return Err(Error::Unusable {
+                            place: format!("data.{key}"),
+                            found: "0".into(),
+                            expected: "at least 1".into(),
+                        });
+                    }
+                }
+                let world = World::new(*world, recipe.seed);
+                let clean = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
+                let n_prompts = recipe.policy.max_steps * recipe.policy.prompts_per_step;
+                Ok(Self {
+                    schema: world.schema(),
+                    sft: world.answered(Split::Train, *sft_answers, stream::SFT),
+                    labeled: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
+                    held_out: world.labeled(Split::HeldOut, *held_out_answers, stream::HELD_OUT, &clean)?,
+                    judge: vec![],
+                    train_prompts: world.prompts(Split::Train, n_prompts, stream::TRAIN_PROMPTS),
+                    held_out_prompts: world.prompts(Split::HeldOut, recipe.evaluation.prompts, stream::EVALUATION),
+                })
+            }
+            DataRecipe::Files { objectives, labeled, held_out_share, .. } => {
+                let records = read_records(labeled, objectives)?;
+                let (train, held_out) = split_by_prompt(records, *held_out_share, recipe.seed);
+                // Half of the held-out questions teach the judge, the other half measures everything.
+                let (measured, judge) = split_by_prompt(held_out, 0.5, recipe.seed.wrapping_add(1));
+                for (part, records) in [("training", &train), ("judge", &judge), ("evaluation", &measured)] {
+                    if records.is_empty() {
+                        return Err(Error::Unusable {
+                            place: labeled.display().to_string(),
+                            found: format!("no question in the {part} part"),
+                            expected: "questions in every part; add data or change data.held_out_share".into(),
+                        });
+                    }
+                }
+                let mut held_out_prompts = distinct_prompts(&measured);
+                held_out_prompts.truncate(recipe.evaluation.prompts);
+                Ok(Self {
+                    schema: objectives.clone(),
+                    sft: train.iter().map(|record| (record.prompt.clone(), record.response.clone())).collect(),
+                    train_prompts: distinct_prompts(&train),
+                    labeled: train,
+                    held_out: measured,
+                    judge,
+                    held_out_prompts,
+                })
+            }
+        }
+    }
+}
+
+/// The questions in the order of their first answers.
+fn distinct_prompts(records: &[LabeledResponse]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    records.iter().map(|record| &record.prompt).filter(|prompt| seen.insert(*prompt)).cloned().collect()
+}

@@ -1,0 +1,108 @@
+//! What can end a run.
+
+use std::path::PathBuf;
+
+use moslim_data::{CodecError, DataError, RequestError, SamplerError};
+use moslim_lm::LmError;
+use moslim_reward_mapping::MappingError;
+use moslim_rl::RewardError;
+use moslim_testbed::LabelOptionsError;
+
+use crate::RecipeError;
+
+/// Why a run or a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A file of answers.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The wording of requests.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The shares of requests in training.
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
+    /// The labels of the testbed.
+    #[error(transparent)]
+    Labels(#[from] LabelOptionsError),
+    /// A model folder.
+    #[error(transparent)]
+    Lm(#[from] LmError),
+    /// The reward mapping.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// Scoring.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+    /// A file or folder.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The run folder holds an earlier run.
+    #[error("{path}: holds an earlier run; name another folder with --out, or replace it with --overwrite", path = .0.display())]
+    RunExists(PathBuf),
+    /// A stage needs what an earlier stage has not made.
+    #[error("{path}: not found; run `moslim {stage}` with the same --out first", path = .path.display())]
+    StageMissing {
+        /// What the stage looked for.
+        path: PathBuf,
+        /// The stage that makes it.
+        stage: &'static str,
+    },
+    /// The data holds nothing to work on.
+    #[error("{place}: {found}, expected {expected}")]
+    Unusable {
+        /// Where.
+        place: String,
+        /// What is there.
+        found: String,
+        /// What a run needs.
+        expected: String,
+    },
+    /// The policy and the sampler disagree about probabilities.
+    #[error("first-minibatch ratio: |ratio − 1| is {found:.2e}, expected at most {limit:.0e}: sampling and training compute different log-probabilities")]
+    FirstMinibatchRatio {
+        /// The largest deviation of a token.
+        found: f64,
+        /// The largest accepted.
+        limit: f64,
+    },
+    /// Training left the finite numbers.
+    #[error("{stage}: step {step}: the gradient is not finite; lower the learning rate")]
+    Diverged {
+        /// The stage.
+        stage: &'static str,
+        /// The step, counted from 1.
+        step: usize,
+    },
+    /// No such device, or not in this build.
+    #[error("device `{found}`: expected {expected}")]
+    Device {
+        /// What was asked for.
+        found: String,
+        /// What this build has.
+        expected: String,
+    },
+    /// Ctrl-C.
+    #[error("interrupted during {0}; finished stages are kept in the run folder")]
+    Interrupted(&'static str),
+}
+
+impl Error {
+    /// Attaches the path to an I/O error.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,65 @@
+//! Measuring a run: the only part of the program that may ask the exact judge.
+
+mod asking;
+mod curves;
+mod judge;
+mod page;
+mod results;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::stages::{read_policy, read_reward, read_start};
+use crate::{Datasets, Error, PolicyFolder, Run};
+
+use asking::{Measured, measure, measure_briefly};
+use judge::Judge;
+
+/// A policy to be measured beside the main one.
+pub(crate) struct Subject {
+    /// Its name in the report.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+/// Measures everything and writes `report/results.json` and `report/index.html`.
+pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subject>) -> Result<(), Error> {
+    const STAGE: &str = "evaluation";
+    let started = Instant::now();
+    let judge = Judge::of(run)?;
+    let start = read_start(run, &run.device)?;
+    let policy = read_policy(run, &run.device)?;
+    let reward = read_reward(run, &policy)?;
+    let mut progress = run.progress.stage(STAGE, 4 + ablations.len());
+    let mut done = |what: &str| {
+        progress.advance(|| what.to_string());
+        run.check_interrupted(STAGE)
+    };
+    let heads = judge::reward_model_report(run, datasets, &reward)?;
+    done("reward model")?;
+    let before = measure(run, datasets, &start, &judge, &reward)?;
+    done("start policy")?;
+    let after = measure(run, datasets, &policy, &judge, &reward)?;
+    done("policy")?;
+    let curves = curves::Curves::of(run, &judge, &reward)?;
+    done("curves")?;
+    let ablations: Vec<(String, Measured)> = ablations
+        .into_iter()
+        .map(|subject| {
+            let measured = measure_briefly(run, datasets, &PolicyFolder::read(&subject.folder, &run.device)?, &judge, &reward)?;
+            done(&subject.name)?;
+            Ok((subject.name, measured))
+        })
+        .collect::<Result<_, Error>>()?;
+    run.note_seconds(STAGE, started.elapsed().as_secs_f64())?;
+    progress.finish();
+
+    let results = results::Results { run, datasets, judge: &judge, heads: &heads, before: &before, after: &after, curves: &curves, ablations: &ablations };
+    let json = serde_json::to_string_pretty(&results.to_json()?).expect("results serialize");
+    run.write("report/results.json", json.as_bytes())?;
+    run.write("report/index.html", page::page(&results)?.as_bytes())?;
+    run.progress.say(&results.summary());
+    run.progress.say(&format!("report: {}", run.report_folder().join("index.html").display()));
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Who says which levels an answer has.
+
+use std::collections::BTreeMap;
+
+use moslim_data::Level;
+use moslim_eval::classification::HeadReport;
+use moslim_reward_model::RewardModelFolder;
+use moslim_testbed::{Gold, World};
+
+use crate::mapped_reward::classify;
+use crate::run::Purpose;
+use crate::{DataRecipe, Datasets, Error, MappedReward, Run};
+
+/// A judge that the policy was not trained on.
+pub(super) enum Judge {
+    /// Computes the levels from the text.
+    Gold(Gold),
+    /// A second reward model that learned from held-out questions.
+    Model(Box<RewardModelFolder>),
+}
+
+impl Judge {
+    /// The judge that the data of the run has.
+    pub(super) fn of(run: &Run) -> Result<Self, Error> {
+        match &run.recipe.data {
+            DataRecipe::Testbed { world, .. } => Ok(Self::Gold(World::new(*world, run.recipe.seed).gold().clone())),
+            DataRecipe::Files { .. } => match run.judge_folder() {
+                path if path.exists() => Ok(Self::Model(Box::new(RewardModelFolder::read(&path, &run.device)?))),
+                path => Err(Error::StageMissing { path, stage: "reward" }),
+            },
+        }
+    }
+
+    /// How the report calls the judge.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Gold(_) => "gold",
+            Self::Model(_) => "held-out reward model",
+        }
+    }
+
+    /// The levels of answers, given as question and answer text. `[n_answers][n_objectives]`
+    pub(super) fn levels(&self, answers: &[(&str, &str)]) -> Result<Vec<Vec<Level>>, Error> {
+        match self {
+            Self::Gold(gold) => answers
+                .iter()
+                .map(|(question, answer)| match gold.levels(question, answer) {
+                    Some(levels) => Ok(levels.to_vec()),
+                    None => Err(Error::Unusable {
+                        place: format!("question `{question}`"),
+                        found: "no question of the testbed".into(),
+                        expected: "a question that the testbed asked".into(),
+                    }),
+                })
+                .collect(),
+            Self::Model(model) => Ok(classify(model, answers)?
+                .iter()
+                .map(|probabilities| probabilities.0.iter().map(|head| most_probable(head)).collect())
+                .collect()),
+        }
+    }
+}
+
+/// The most probable level, the lowest of equal ones.
+pub(super) fn most_probable(probabilities: &[f64]) -> Level {
+    (0..probabilities.len()).fold(0, |best, level| if probabilities[level] > probabilities[best] { level } else { best })
+}
+
+/// How well every head of the reward model classifies held-out answers.
+pub(super) fn reward_model_report(
+    run: &Run,
+    datasets: &Datasets,
+    reward: &MappedReward,
+) -> Result<Vec<HeadReport>, Error> {
+    let records = &datasets.held_out;
+    let answers: Vec<(&str, &str)> =
+        records.iter().map(|record| (record.prompt.as_str(), record.response.as_str())).collect();
+    let probabilities = reward.classify(&answers)?;
+    let mut numbers = BTreeMap::new();
+    let prompts: Vec<usize> = records
+        .iter()
+        .map(|record| {
+            let next = numbers.len();
+            *numbers.entry(record.prompt.as_str()).or_insert(next)
+        })
+        .collect();
+    let mut rng = run.rng(Purpose::Bootstrap);
+    let heads = (0..datasets.schema.len()).map(|objective| {
+        let labelled: Vec<usize> = (0..records.len()).filter(|&row| records[row].levels[objective].is_some()).collect();
+        let of = |row: &usize| probabilities[*row].0[objective].clone();
+        let label = |row: &usize| records[*row].levels[objective].expect("only labelled rows are here");
+        let classes: Vec<Vec<f64>> = labelled.iter().map(of).collect();
+        let labels: Vec<Level> = labelled.iter().map(label).collect();
+        let prompts: Vec<usize> = labelled.iter().map(|&row| prompts[row]).collect();
+        HeadReport::new(&classes, &labels, &prompts, run.recipe.evaluation.resamples, &mut rng)
+    });
+    Ok(heads.collect())
+}

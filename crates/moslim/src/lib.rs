@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod data;
+mod device;
+mod error;
+mod evaluation;
+mod mapped_reward;
+mod policy_folder;
+mod progress;
+mod recipe;
+mod run;
+mod stages;
+
+pub use data::Datasets;
+pub use device::device;
+pub use error::Error;
+pub use mapped_reward::MappedReward;
+pub use policy_folder::PolicyFolder;
+pub use progress::Progress;
+pub use recipe::{
+    AblationRecipe, DataRecipe, EvaluationRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError,
+    SftRecipe,
+};
+pub use run::Run;
+pub use stages::{evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model};

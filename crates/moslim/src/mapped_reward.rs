@@ -1,0 +1,121 @@
+//! The reward of the method: a reward model's classes, mapped against what was asked for.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use moslim_data::Request;
+use moslim_lm::{LmError, Tokenizer, read_json, write_folder, write_json};
+use moslim_reward_mapping::{ClassProbabilities, RewardMapping, TargetStats};
+use moslim_reward_model::RewardModelFolder;
+use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
+
+use crate::Error;
+
+/// A reward model with a mapping; it never shows the request to the model.
+pub struct MappedReward {
+    reward_model: RewardModelFolder,
+    stats: TargetStats,
+    mapping: RewardMapping,
+    /// Reads what the policy writes; the reward model may have another vocabulary.
+    policy_tokenizer: Tokenizer,
+}
+
+const TARGET_STATS: &str = "target_stats.json";
+
+/// Writes a reward model with its target statistics, whole or not at all.
+///
+/// # Errors
+/// If a file cannot be written.
+pub(crate) fn write_reward_model(
+    folder: &Path,
+    reward_model: &RewardModelFolder,
+    stats: &TargetStats,
+) -> Result<(), LmError> {
+    write_folder(folder, |unfinished| {
+        reward_model.write_into(unfinished)?;
+        write_json(&unfinished.join(TARGET_STATS), stats)
+    })
+}
+
+impl MappedReward {
+    /// Reads a reward model's folder.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed.
+    pub fn read(
+        folder: &Path,
+        mapping: RewardMapping,
+        policy_tokenizer: Tokenizer,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let reward_model = RewardModelFolder::read(folder, device)?;
+        let stats = read_json(&folder.join(TARGET_STATS))?;
+        Ok(Self { reward_model, stats, mapping, policy_tokenizer })
+    }
+
+    /// Number of levels of every objective.
+    pub(crate) fn n_levels(&self) -> Vec<usize> {
+        self.reward_model.schema.n_levels()
+    }
+
+    /// The class probabilities of answers, given as question and answer text.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn classify(&self, answers: &[(&str, &str)]) -> Result<Vec<ClassProbabilities>, Error> {
+        classify(&self.reward_model, answers)
+    }
+
+    /// The scores of answers against requests.
+    ///
+    /// # Errors
+    /// If the tokenizer or the mapping fails.
+    pub fn score_texts(&self, answers: &[(&str, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
+        let probabilities = self.classify(answers)?;
+        let score = |(probabilities, request)| self.map(probabilities, request);
+        probabilities.iter().zip(requests.iter().copied()).map(score).collect()
+    }
+
+    /// The score of class probabilities against a request.
+    ///
+    /// # Errors
+    /// If the request does not fit the objectives.
+    pub fn map(&self, probabilities: &ClassProbabilities, request: &Request) -> Result<f64, Error> {
+        Ok(self.mapping.score(probabilities, request, Some(&self.stats))?)
+    }
+}
+
+/// The class probabilities of answers under a reward model.
+pub(crate) fn classify(
+    reward_model: &RewardModelFolder,
+    answers: &[(&str, &str)],
+) -> Result<Vec<ClassProbabilities>, Error> {
+    let tokenizer = &reward_model.tokenizer;
+    let sequences: Vec<Vec<u32>> = answers
+        .iter()
+        .map(|(question, answer)| {
+            let mut tokens = tokenizer.encode_prompt(question)?;
+            tokens.extend(tokenizer.encode_response(answer)?);
+            Ok(tokens)
+        })
+        .collect::<Result<_, LmError>>()?;
+    let probabilities = reward_model.model.class_probabilities(&sequences);
+    Ok(probabilities.into_iter().map(ClassProbabilities).collect())
+}
+
+impl Reward for MappedReward {
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
+        let failed = |error: Error| RewardError(Box::new(error));
+        let answers: Vec<String> = rollout
+            .answers
+            .iter()
+            .map(|answer| self.policy_tokenizer.decode(&answer.tokens))
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed(error.into()))?;
+        let prompt_of = |row: usize| &prompts[row / rollout.n_samples];
+        let texts: Vec<(&str, &str)> =
+            answers.iter().enumerate().map(|(row, answer)| (prompt_of(row).text.as_str(), answer.as_str())).collect();
+        let requests: Vec<&Request> = (0..answers.len()).map(|row| &prompt_of(row).request).collect();
+        self.score_texts(&texts, &requests).map_err(failed)
+    }
+}

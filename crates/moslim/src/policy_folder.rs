@@ -1,0 +1,93 @@
+//! A language model together with how requests are put to it.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request};
+use moslim_lm::{CausalLm, Generated, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder, write_json};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// A model folder that knows its objectives and the wording of requests.
+#[derive(Clone, Debug)]
+pub struct PolicyFolder {
+    /// The model, its tokenizer and its configuration.
+    pub lm: ModelFolder,
+    /// The objectives that can be asked for.
+    pub schema: ObjectiveSchema,
+    /// The wording of requests.
+    pub codec: PromptCodec,
+    codec_config: PromptCodecConfig,
+}
+
+/// `request.json`.
+#[derive(Serialize, Deserialize)]
+struct RequestFile {
+    objectives: ObjectiveSchema,
+    codec: PromptCodecConfig,
+}
+
+const REQUEST: &str = "request.json";
+
+impl PolicyFolder {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// If the codec does not fit the objectives.
+    pub fn new(lm: ModelFolder, schema: ObjectiveSchema, codec: PromptCodecConfig) -> Result<Self, Error> {
+        Ok(Self { lm, codec: PromptCodec::new(codec.clone(), &schema)?, schema, codec_config: codec })
+    }
+
+    /// The same folder with other weights.
+    pub(crate) fn with_model(&self, model: CausalLm) -> Self {
+        let mut other = self.clone();
+        other.lm.model = model;
+        other
+    }
+
+    /// Reads a folder that [`PolicyFolder::write`] wrote.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed.
+    pub fn read(folder: &Path, device: &Device) -> Result<Self, Error> {
+        let file: RequestFile = read_json(&folder.join(REQUEST))?;
+        Self::new(ModelFolder::read(folder, device)?, file.objectives, file.codec)
+    }
+
+    /// Writes the folder, whole or not at all.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        let file = RequestFile { objectives: self.schema.clone(), codec: self.codec_config.clone() };
+        Ok(write_folder(folder, |unfinished| {
+            self.lm.write_into(unfinished)?;
+            write_json(&unfinished.join(REQUEST), &file)
+        })?)
+    }
+
+    /// The tokens of a question with a request.
+    ///
+    /// # Errors
+    /// If the question cannot be told from a request, or the tokenizer fails.
+    pub fn encode(&self, question: &str, request: &Request) -> Result<Vec<u32>, Error> {
+        Ok(self.lm.tokenizer.encode_prompt(&self.codec.render(question, request)?)?)
+    }
+
+    /// One answer to every question, as asked for.
+    ///
+    /// # Errors
+    /// As [`PolicyFolder::encode`].
+    pub fn answer(
+        &self,
+        questions: &[(&str, &Request)],
+        params: &SamplingParams,
+        rng: &TokenRng,
+    ) -> Result<Vec<Generated>, Error> {
+        let prompts: Vec<Vec<u32>> =
+            questions.iter().map(|(question, request)| self.encode(question, request)).collect::<Result<_, _>>()?;
+        let stops = [self.lm.tokenizer.eos()];
+        Ok(generate(&self.lm.model, &self.lm.config, &prompts, 1, params, &stops, rng))
+    }
+}

@@ -1,0 +1,169 @@
+//! A run as a file: what is trained on what, with every number.
+
+mod read;
+
+use std::path::PathBuf;
+
+use moslim_data::{ObjectiveSchema, PromptCodecConfig, RequestMix};
+use moslim_lm::{OptimizerConfig, TokenizerKind};
+use moslim_reward_mapping::RewardMapping;
+use moslim_reward_model::FitConfig;
+use moslim_rl::RlooConfig;
+use moslim_testbed::{LabelOptions, WorldKind};
+use serde::{Deserialize, Serialize};
+
+pub use read::RecipeError;
+
+/// Everything that decides a run; two runs of one recipe on one machine give the same numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Decides every random draw.
+    pub seed: u64,
+    /// Where questions, answers and labels come from.
+    pub data: DataRecipe,
+    /// How a request is worded in the prompt.
+    pub codec: PromptCodecConfig,
+    /// The language model to start from.
+    pub model: ModelRecipe,
+    /// Plain text to read first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<PretrainingRecipe>,
+    /// Supervised fine-tuning on answers, without any request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sft: Option<SftRecipe>,
+    /// Training of the reward model.
+    pub reward_model: FitConfig,
+    /// From class probabilities and a request to a score.
+    pub mapping: RewardMapping,
+    /// Policy optimisation.
+    pub policy: PolicyRecipe,
+    /// What is measured at the end.
+    pub evaluation: EvaluationRecipe,
+    /// Policies trained otherwise, for comparison.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ablations: Vec<AblationRecipe>,
+}
+
+/// Where questions, answers and labels come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DataRecipe {
+    /// The made-up world whose levels can be computed from the text.
+    Testbed {
+        /// Which world.
+        world: WorldKind,
+        /// Answers of mixed quality for supervised fine-tuning.
+        sft_answers: usize,
+        /// Labelled answers for the reward model.
+        labeled_answers: usize,
+        /// Labelled answers to held-out questions, for measuring the reward model; their labels are clean and complete.
+        held_out_answers: usize,
+        /// What the labels of the training answers lack.
+        labels: LabelOptions,
+    },
+    /// Files.
+    Files {
+        /// The objectives that the labels name.
+        objectives: ObjectiveSchema,
+        /// Labelled answers, JSON lines.
+        labeled: PathBuf,
+        /// Share of the questions that is held out.
+        held_out_share: f64,
+        /// Training of the second reward model that judges the policy; it learns from held-out questions only.
+        judge: FitConfig,
+    },
+}
+
+/// The language model to start from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "start", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ModelRecipe {
+    /// Fresh weights of the Llama family and a tokenizer trained on the data.
+    New {
+        /// How text is cut.
+        tokenizer: TokenizerKind,
+        /// Whether every item of a request is one token of its own.
+        request_tokens: bool,
+        /// Width of the residual stream.
+        hidden_size: usize,
+        /// Width of the feed-forward layers.
+        intermediate_size: usize,
+        /// Number of layers.
+        num_hidden_layers: usize,
+        /// Number of query heads.
+        num_attention_heads: usize,
+        /// Number of key and value heads.
+        num_key_value_heads: usize,
+    },
+    /// A model folder in Hugging Face's layout.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Reading plain text before anything else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainingRecipe {
+    /// Text files.
+    pub files: Vec<PathBuf>,
+    /// Tokens per example.
+    pub window: usize,
+    /// How it is trained.
+    #[serde(flatten)]
+    pub training: SftRecipe,
+}
+
+/// Supervised training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SftRecipe {
+    /// Times the data is seen.
+    pub num_train_epochs: f64,
+    /// Examples per step.
+    pub batch_size: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+/// Policy optimisation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRecipe {
+    /// Rollouts.
+    pub max_steps: usize,
+    /// Prompts per rollout.
+    pub prompts_per_step: usize,
+    /// Which objectives the prompts ask for.
+    pub requests: RequestMix,
+    /// Whether the reward sees the request of another prompt: the ablation that must not learn control.
+    pub shuffle_requests: bool,
+    /// Answers to held-out prompts are kept every so many steps, for the curves of the report.
+    pub eval_steps: usize,
+    /// How many answers are kept each time.
+    pub eval_answers: usize,
+    /// The algorithm.
+    pub rloo: RlooConfig,
+}
+
+/// What is measured at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRecipe {
+    /// Held-out questions.
+    pub prompts: usize,
+    /// Draws of the bootstrap.
+    pub resamples: usize,
+}
+
+/// A policy trained otherwise, from the same start and with the same reward model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AblationRecipe {
+    /// Its name in the report.
+    pub name: String,
+    /// Changes to the recipe, as after `--set`.
+    pub set: Vec<String>,
+}

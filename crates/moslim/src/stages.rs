@@ -1,0 +1,68 @@
+//! The stages of a run; each reads what the one before wrote.
+
+mod ablations;
+mod policy;
+mod reward_model;
+mod sft;
+
+use std::time::Instant;
+
+use crate::evaluation::Subject;
+use crate::{Datasets, Error, Run};
+
+pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
+
+/// Runs a stage and notes its seconds.
+fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let started = Instant::now();
+    let done = work()?;
+    run.note_seconds(stage, started.elapsed().as_secs_f64())?;
+    Ok(done)
+}
+
+/// Makes the start policy: fresh or from a folder, then plain text, then answers, as the recipe says.
+///
+/// # Errors
+/// If a file cannot be read or written, training diverges, or the run is interrupted.
+pub fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    timed(run, "sft", || sft::pretrain_and_sft(run, datasets))
+}
+
+/// Trains the reward model on the start policy's backbone; with files, also the judge, on held-out questions.
+///
+/// # Errors
+/// If the start policy is missing, a file cannot be written, training diverges, or the run is interrupted.
+pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    timed(run, "reward_model", || reward_model::train(run, datasets))
+}
+
+/// Trains the policy with the reward model of the run folder.
+///
+/// # Errors
+/// If an earlier stage is missing, a file cannot be written, the first-minibatch ratio is off, training diverges, or
+/// the run is interrupted.
+pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    timed(run, "policy", || policy::optimize(run, datasets))
+}
+
+/// Measures the policy of the run folder and writes the report.
+///
+/// # Errors
+/// If an earlier stage is missing, a file cannot be read or written, or the run is interrupted.
+pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    crate::evaluation::write_report(run, datasets, vec![])
+}
+
+/// All stages, the ablations of the recipe, and the report.
+///
+/// # Errors
+/// Those of the stages.
+pub fn train(run: &Run) -> Result<(), Error> {
+    let datasets = Datasets::of(&run.recipe)?;
+    run.progress.say(&format!("run folder: {}", run.folder.display()));
+    pretrain_and_sft(run, &datasets)?;
+    train_reward_model(run, &datasets)?;
+    optimize_policy(run, &datasets)?;
+    let ablations: Vec<Subject> = timed(run, "ablations", || ablations::train(run, &datasets))?;
+    crate::evaluation::write_report(run, &datasets, ablations)
+}

@@ -1,0 +1,198 @@
+//! Policy optimisation.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use moslim_data::{PreferenceSampler, Request};
+use moslim_lm::{EpochBatches, TokenRng};
+use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::run::Purpose;
+use crate::{Datasets, Error, MappedReward, PolicyFolder, Run};
+
+/// A line of the policy's log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PolicyLogStep {
+    /// The step, counted from 1.
+    pub step: usize,
+    /// Answers sampled so far, this step included.
+    pub answers: usize,
+    /// The step's numbers.
+    #[serde(flatten)]
+    pub stats: StepStats,
+}
+
+/// Answers of the policy at one moment of its training, to held-out questions.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    /// Steps done.
+    pub step: usize,
+    /// Divergence from the start policy on the training prompts of that step, in nats.
+    pub kl: f64,
+    /// What was asked and answered.
+    pub answers: Vec<SnapshotAnswer>,
+}
+
+/// One answer of a [`Snapshot`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotAnswer {
+    pub question: String,
+    pub request: Request,
+    pub response: String,
+    /// The score that training maximises.
+    pub proxy: f64,
+}
+
+/// The largest accepted |ratio − 1| of a token at the first mini-batch.
+const RATIO_LIMIT: f64 = 1e-4;
+
+/// Reads the start policy of a run.
+pub(crate) fn read_start(run: &Run, device: &Device) -> Result<PolicyFolder, Error> {
+    let path = run.start_folder();
+    match path.exists() {
+        true => PolicyFolder::read(&path, device),
+        false => Err(Error::StageMissing { path, stage: "sft" }),
+    }
+}
+
+/// Reads the trained policy of a run.
+pub(crate) fn read_policy(run: &Run, device: &Device) -> Result<PolicyFolder, Error> {
+    let path = run.policy_folder();
+    match path.exists() {
+        true => PolicyFolder::read(&path, device),
+        false => Err(Error::StageMissing { path, stage: "rloo" }),
+    }
+}
+
+/// Reads the reward of a run.
+pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedReward, Error> {
+    let path = run.reward_model_folder();
+    match path.exists() {
+        true => MappedReward::read(&path, run.recipe.mapping.clone(), policy.lm.tokenizer.clone(), &run.device),
+        false => Err(Error::StageMissing { path, stage: "reward" }),
+    }
+}
+
+/// Trains the policy and writes its folder.
+pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    const STAGE: &str = "policy";
+    let recipe = &run.recipe.policy;
+    let start = read_start(run, &run.device.clone().autodiff())?;
+    let mut reward = read_reward(run, &start)?;
+    let sampler = PreferenceSampler::new(recipe.requests.clone(), &datasets.schema)?;
+    let mut requests = run.rng(Purpose::Requests);
+    let mut shuffle = run.rng(Purpose::Shuffle);
+    let order = EpochBatches::new(datasets.train_prompts.len(), recipe.prompts_per_step, run.seed(Purpose::PromptOrder));
+    let rollout_seed = run.seed(Purpose::Rollouts);
+
+    let stops = vec![start.lm.tokenizer.eos()];
+    let mut rloo =
+        Rloo::new(recipe.rloo.clone(), start.lm.model.clone(), start.lm.config.clone(), stops, recipe.max_steps);
+    let mut log = run.log("policy")?;
+    let mut snapshots = run.log("snapshots")?;
+    snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, 0, 0.0)?)?;
+    let mut progress = run.progress.stage(STAGE, recipe.max_steps);
+    let mut n_answers = 0;
+    for (index, rows) in order.take(recipe.max_steps).enumerate() {
+        run.check_interrupted(STAGE)?;
+        let step = index + 1;
+        let prompts: Vec<PolicyPrompt> = rows
+            .iter()
+            .map(|&row| policy_prompt(&start, &datasets.train_prompts[row], sampler.sample(&mut requests)))
+            .collect::<Result<_, _>>()?;
+        let rng = TokenRng::new(rollout_seed, step as u64);
+        let stats = match recipe.shuffle_requests {
+            false => rloo.step(&prompts, &mut reward, &rng)?,
+            true => rloo.step(&prompts, &mut ShuffledRequests { inner: &mut reward, rng: &mut shuffle }, &rng)?,
+        };
+        if step == 1 {
+            run.progress.say(&format!("first-minibatch ratio: |ratio - 1| = {:.1e}", stats.ratio_error));
+            if stats.ratio_error > RATIO_LIMIT {
+                return Err(Error::FirstMinibatchRatio { found: stats.ratio_error, limit: RATIO_LIMIT });
+            }
+        }
+        if !stats.grad_norm.is_finite() {
+            return Err(Error::Diverged { stage: STAGE, step });
+        }
+        n_answers += stats.n_answers;
+        let StepStats { score, kl, mean_length, .. } = stats;
+        log.push(&PolicyLogStep { step, answers: n_answers, stats })?;
+        if step % recipe.eval_steps == 0 || step == recipe.max_steps {
+            snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, step, kl)?)?;
+        }
+        progress.advance(|| format!("score {score:.3} kl {kl:.2} length {mean_length:.0}"));
+    }
+    progress.finish();
+    start.with_model(rloo.policy().valid()).write(&run.policy_folder())
+}
+
+/// A prompt of policy optimisation from a question and a request.
+fn policy_prompt(policy: &PolicyFolder, question: &str, request: Request) -> Result<PolicyPrompt, Error> {
+    Ok(PolicyPrompt {
+        text: question.into(),
+        tokens: policy.encode(question, &request)?,
+        plain_tokens: policy.lm.tokenizer.encode_prompt(question)?,
+        request,
+    })
+}
+
+/// Answers to held-out questions, each asking for one objective; the same questions and requests every time.
+fn snapshot(
+    run: &Run,
+    datasets: &Datasets,
+    start: &PolicyFolder,
+    rloo: &Rloo,
+    reward: &MappedReward,
+    step: usize,
+    kl: f64,
+) -> Result<Snapshot, Error> {
+    let recipe = &run.recipe.policy;
+    let mut rng = run.rng(Purpose::Snapshots);
+    let one = moslim_data::RequestMix { free: 0.0, one: 1.0, some: 0.0, all: 0.0 };
+    let sampler = PreferenceSampler::new(one, &datasets.schema)?;
+    let questions = datasets.held_out_prompts.iter().cycle().take(recipe.eval_answers);
+    let asked: Vec<(&str, Request)> =
+        questions.map(|question| (question.as_str(), sampler.sample(&mut rng))).collect();
+    let now = start.with_model(rloo.policy().valid());
+    let pairs: Vec<(&str, &Request)> = asked.iter().map(|(question, request)| (*question, request)).collect();
+    let rng = TokenRng::new(run.seed(Purpose::Snapshots), step as u64);
+    let answers = now.answer(&pairs, &recipe.rloo.sampling, &rng)?;
+    let texts: Vec<String> =
+        answers.iter().map(|answer| now.lm.tokenizer.decode(&answer.tokens)).collect::<Result<_, _>>()?;
+    let exchanges: Vec<(&str, &str)> =
+        pairs.iter().zip(&texts).map(|((question, _), text)| (*question, text.as_str())).collect();
+    let requests: Vec<&Request> = pairs.iter().map(|(_, request)| *request).collect();
+    let proxies = reward.score_texts(&exchanges, &requests)?;
+    let answers = asked
+        .iter()
+        .zip(texts.iter().zip(proxies))
+        .map(|((question, request), (response, proxy))| SnapshotAnswer {
+            question: (*question).into(),
+            request: request.clone(),
+            response: response.clone(),
+            proxy,
+        })
+        .collect();
+    Ok(Snapshot { step, kl, answers })
+}
+
+/// A reward that is shown the request of another prompt.
+struct ShuffledRequests<'a> {
+    inner: &'a mut MappedReward,
+    rng: &'a mut ChaCha8Rng,
+}
+
+impl Reward for ShuffledRequests<'_> {
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
+        let mut requests: Vec<Request> = prompts.iter().map(|prompt| prompt.request.clone()).collect();
+        requests.shuffle(self.rng);
+        let prompts: Vec<PolicyPrompt> = prompts
+            .iter()
+            .zip(requests)
+            .map(|(prompt, request)| PolicyPrompt { request, ..prompt.clone() })
+            .collect();
+        self.inner.score(&prompts, rollout)
+    }
+}

@@ -1,0 +1,133 @@
+//! The language model before policy optimisation.
+
+use burn::optim::GradientsParams;
+use moslim_data::PromptCodec;
+use moslim_lm::{
+    CausalLm, EpochBatches, Exchange, LlamaConfig, ModelFolder, Optimizer, Tokenizer, sft_loss,
+};
+use serde_json::json;
+
+use crate::run::Purpose;
+use crate::{Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe};
+
+/// Makes the start policy and writes its folder.
+pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    let recipe = &run.recipe;
+    let texts: Vec<(std::path::PathBuf, String)> = match &recipe.pretraining {
+        None => vec![],
+        Some(pretraining) => pretraining
+            .files
+            .iter()
+            .map(|path| Ok((path.clone(), std::fs::read_to_string(path).map_err(Error::io(path))?)))
+            .collect::<Result<_, Error>>()?,
+    };
+    let mut lm = start_model(run, datasets, &texts)?;
+    let mut log = run.log("sft")?;
+    if let Some(pretraining) = &recipe.pretraining {
+        let mut windows = Vec::new();
+        for (path, text) in &texts {
+            let tokens = lm.tokenizer.encode(text)?;
+            let before = windows.len();
+            windows.extend(tokens.chunks_exact(pretraining.window).map(<[u32]>::to_vec));
+            if windows.len() == before {
+                return Err(Error::Unusable {
+                    place: path.display().to_string(),
+                    found: format!("{} tokens", tokens.len()),
+                    expected: format!("at least one window of {}", pretraining.window),
+                });
+            }
+        }
+        let bos = vec![lm.tokenizer.bos()];
+        let examples: Vec<(Vec<u32>, Vec<u32>)> = windows.into_iter().map(|window| (bos.clone(), window)).collect();
+        let order = Purpose::PretrainingOrder;
+        lm.model = descend(run, "pretraining", lm.model, &examples, &pretraining.training, order, &mut log)?;
+    }
+    if let Some(sft) = &recipe.sft {
+        let tokenizer = &lm.tokenizer;
+        let examples: Vec<(Vec<u32>, Vec<u32>)> = datasets
+            .sft
+            .iter()
+            .map(|(question, answer)| Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?)))
+            .collect::<Result<_, Error>>()?;
+        lm.model = descend(run, "sft", lm.model, &examples, sft, Purpose::SftOrder, &mut log)?;
+    }
+    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder())
+}
+
+/// The model that the recipe starts from, on a device with gradients.
+fn start_model(
+    run: &Run,
+    datasets: &Datasets,
+    texts: &[(std::path::PathBuf, String)],
+) -> Result<ModelFolder, Error> {
+    let device = run.device.clone().autodiff();
+    let codec = PromptCodec::new(run.recipe.codec.clone(), &datasets.schema)?;
+    match &run.recipe.model {
+        ModelRecipe::Folder { path } => Ok(ModelFolder::read(path, &device)?),
+        ModelRecipe::New {
+            tokenizer,
+            request_tokens,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+        } => {
+            let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
+            let corpus: Vec<&str> =
+                questions_and_answers.chain(texts.iter().map(|(_, text)| text)).map(String::as_str).collect();
+            let whole_tokens = if *request_tokens { codec.items() } else { vec![] };
+            let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
+            let config = LlamaConfig {
+                num_key_value_heads: *num_key_value_heads,
+                bos_token_id: Some(tokenizer.bos()),
+                eos_token_id: Some(tokenizer.eos()),
+                pad_token_id: Some(tokenizer.pad()),
+                ..LlamaConfig::small(
+                    tokenizer.vocab_size(),
+                    *hidden_size,
+                    *intermediate_size,
+                    *num_hidden_layers,
+                    *num_attention_heads,
+                )
+            };
+            config.check(&run.folder.join("recipe.toml"))?;
+            let model = CausalLm::new(&config, &mut run.rng(Purpose::ModelWeights), &device);
+            Ok(ModelFolder { config, tokenizer, model })
+        }
+    }
+}
+
+/// Supervised training on prompts and responses.
+fn descend(
+    run: &Run,
+    stage: &'static str,
+    mut model: CausalLm,
+    examples: &[(Vec<u32>, Vec<u32>)],
+    recipe: &SftRecipe,
+    order: Purpose,
+    log: &mut crate::run::JsonLines,
+) -> Result<CausalLm, Error> {
+    let per_epoch = examples.len() as f64 / recipe.batch_size.min(examples.len()) as f64;
+    let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
+    let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
+    let mut progress = run.progress.stage(stage, total_steps);
+    for (index, rows) in EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order)).take(total_steps).enumerate() {
+        run.check_interrupted(stage)?;
+        let batch: Vec<Exchange<'_>> =
+            rows.iter().map(|&row| Exchange { prompt: &examples[row].0, response: &examples[row].1 }).collect();
+        let loss = sft_loss(&model, &batch);
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        let lr = optimizer.learning_rate();
+        let grad_norm;
+        (model, grad_norm) = optimizer.step(model, gradients);
+        if !grad_norm.is_finite() {
+            return Err(Error::Diverged { stage, step: index + 1 });
+        }
+        log.push(&json!({ "stage": stage, "step": index + 1, "loss": value, "grad_norm": grad_norm, "lr": lr }))?;
+        progress.advance(|| format!("loss {value:.3}"));
+    }
+    progress.finish();
+    Ok(model)
+}

@@ -1,22 +1,38 @@
 //! Keys and values of the tokens already read.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::LlamaConfig;
-
-/// A pre-allocated key-value cache for a left-padded batch.
+/// The keys and values of a left-padded batch, for reading on from where it stands.
 ///
-/// Tensors are `[batch, key_heads, capacity, head_dim]`, one pair per layer.
+/// With a capacity it is allocated once and written in place, for generation.
+/// Without one it grows by concatenation and gradients flow through it, so that several responses can share the
+/// reading of their prompt in training.
 pub struct KvCache {
+    /// One pair per layer that has been written: `[batch, key_heads, capacity or len, head_dim]`.
     layers: Vec<(Tensor<4>, Tensor<4>)>,
+    /// Padding columns at the left of each row.
+    starts: Vec<usize>,
+    capacity: Option<usize>,
     len: usize,
 }
 
 impl KvCache {
-    /// Room for `capacity` tokens of `batch` rows.
-    pub fn new(config: &LlamaConfig, batch: usize, capacity: usize, device: &Device) -> Self {
-        let zeros = || Tensor::zeros([batch, config.num_key_value_heads, capacity, config.head_dim()], device);
-        Self { layers: (0..config.num_hidden_layers).map(|_| (zeros(), zeros())).collect(), len: 0 }
+    /// An empty cache with room for so many columns.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            capacity: Some(capacity),
+            ..Self::growing()
+        }
+    }
+
+    /// An empty cache that grows and carries gradients.
+    pub fn growing() -> Self {
+        Self {
+            layers: vec![],
+            starts: vec![],
+            capacity: None,
+            len: 0,
+        }
     }
 
     /// The number of columns already read.
@@ -29,36 +45,65 @@ impl KvCache {
         self.len == 0
     }
 
+    /// Padding columns at the left of each row.
+    pub(crate) fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
     /// Writes the new columns of a layer and returns all columns so far.
     ///
     /// The views must be dropped before the next call: a cache that is referenced elsewhere is copied.
-    pub(crate) fn extend(&mut self, layer: usize, key: Tensor<4>, value: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let [batch, heads, time, head_dim] = key.dims();
-        let end = self.len + time;
+    pub(crate) fn extend(
+        &mut self,
+        layer: usize,
+        key: Tensor<4>,
+        value: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let columns = self.len..self.len + key.dims()[2];
+        let Some(capacity) = self.capacity else {
+            let grown = match self.layers.get(layer) {
+                Some((keys, values)) => (
+                    Tensor::cat(vec![keys.clone(), key], 2),
+                    Tensor::cat(vec![values.clone(), value], 2),
+                ),
+                None => (key, value),
+            };
+            self.layers
+                .splice(layer..self.layers.len().min(layer + 1), [grown.clone()]);
+            return grown;
+        };
+        let [batch, heads, _, head_dim] = key.dims();
+        if layer == self.layers.len() {
+            let zeros = || Tensor::zeros([batch, heads, capacity, head_dim], &key.device());
+            self.layers.push((zeros(), zeros()));
+        }
         let write = |cached: &mut Tensor<4>, new: Tensor<4>| {
             let device = cached.device();
             let owned = std::mem::replace(cached, Tensor::empty([0, 0, 0, 0], &device));
-            *cached = owned.slice_assign([0..batch, 0..heads, self.len..end, 0..head_dim], new);
-            cached.clone().slice([0..batch, 0..heads, 0..end, 0..head_dim])
+            *cached = owned.slice_assign([0..batch, 0..heads, columns.clone(), 0..head_dim], new);
+            cached
+                .clone()
+                .slice([0..batch, 0..heads, 0..columns.end, 0..head_dim])
         };
         let (keys, values) = &mut self.layers[layer];
         (write(keys, key), write(values, value))
     }
 
     /// Marks the columns of one forward pass as read, after every layer has written them.
-    pub(crate) fn advance(&mut self, time: usize) {
+    pub(crate) fn advance(&mut self, starts: Vec<usize>, time: usize) {
+        self.starts = starts;
         self.len += time;
     }
 
     /// Keeps (or repeats) the given rows, in the given order.
     pub fn select_rows(&mut self, rows: &[usize]) {
-        let device = self.layers[0].0.device();
-        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
-        let n_rows = rows.len();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n_rows]), &device);
+        self.starts = rows.iter().map(|&row| self.starts[row]).collect();
+        let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         for (keys, values) in &mut self.layers {
-            *keys = keys.clone().select(0, rows.clone());
-            *values = values.clone().select(0, rows.clone());
+            let indices = TensorData::new(indices.clone(), [rows.len()]);
+            let indices = Tensor::<1, Int>::from_data(indices, &keys.device());
+            *keys = keys.clone().select(0, indices.clone());
+            *values = values.clone().select(0, indices);
         }
     }
 }

@@ -8,20 +8,24 @@ mod generate;
 mod model;
 mod optimizer;
 mod rope;
+mod rows;
 mod sequence;
 mod sft;
 mod template;
 mod tokenizer;
 
 pub use cache::KvCache;
-pub use checkpoint::{ModelFolder, load_weights, read_json, save_weights, write_folder, write_json};
+pub use checkpoint::{
+    ModelFolder, load_weights, read_json, save_weights, write_folder, write_json,
+};
 pub use config::LlamaConfig;
 pub use error::LmError;
 pub use generate::{Generated, SamplingParams, TokenRng, generate};
 pub use model::{CausalLm, Decoder, normal};
 pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
 pub use rope::RopeScaling;
-pub use sequence::{Exchange, ResponseLogprobs, response_logprobs, right_padded};
+pub use rows::{HiddenStates, Padding};
+pub use sequence::{Exchange, ResponseLogprobs, final_states, response_logprobs};
 pub use sft::{EpochBatches, sft_loss};
 pub use template::ChatTemplate;
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerKind};

@@ -2,18 +2,24 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear, RmsNorm};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use moslim_kernels as kernels;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::rows::{HiddenStates, Packing, Padding, ints, select_rows};
 use crate::{KvCache, LlamaConfig, rope};
 
 /// Standard deviation of freshly drawn weights, as Hugging Face's `initializer_range`.
 const INITIALIZER_RANGE: f64 = 0.02;
 
 /// A matrix of independent normal draws with mean 0.
-pub fn normal(shape: [usize; 2], standard_deviation: f64, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
+pub fn normal(
+    shape: [usize; 2],
+    standard_deviation: f64,
+    rng: &mut impl Rng,
+    device: &Device,
+) -> Tensor<2> {
     let draw = |_| {
         let z: f64 = StandardNormal.sample(rng);
         (z * standard_deviation) as f32
@@ -32,12 +38,22 @@ struct Attention {
 }
 
 impl Attention {
-    /// `x`, returns: `[batch, time, hidden_size]`
-    fn forward(&self, x: Tensor<3>, layer: usize, frame: &Frame, cache: Option<&mut KvCache>) -> Tensor<3> {
-        let [batch, time, _] = x.dims();
-        let heads = |x: Tensor<3>| {
-            let n_heads = x.dims()[2] / self.head_dim;
-            x.reshape([batch, time, n_heads, self.head_dim]).swap_dims(1, 2)
+    /// `x`, returns: `[n_tokens, hidden_size]`
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        layer: usize,
+        frame: &Frame,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<2> {
+        let Packing { batch, time, .. } = frame.packing;
+        let heads = |x: Tensor<2>| {
+            let n_heads = x.dims()[1] / self.head_dim;
+            frame
+                .packing
+                .grid(x)
+                .reshape([batch, time, n_heads, self.head_dim])
+                .swap_dims(1, 2)
         };
         let rotate = |x: Tensor<4>| kernels::rope(x, frame.cos.clone(), frame.sin.clone());
         let query = rotate(heads(self.q_proj.forward(x.clone())));
@@ -47,9 +63,13 @@ impl Attention {
             Some(cache) => cache.extend(layer, key, value),
             None => (key, value),
         };
-        let mixed = kernels::causal_attention(query, key, value, frame.starts);
+        let mixed = kernels::causal_attention(query, key, value, &frame.starts);
         let width = mixed.dims()[1] * self.head_dim;
-        self.o_proj.forward(mixed.swap_dims(1, 2).reshape([batch, time, width]))
+        self.o_proj.forward(
+            frame
+                .packing
+                .packed(mixed.swap_dims(1, 2).reshape([batch * time, width])),
+        )
     }
 }
 
@@ -61,7 +81,7 @@ struct Mlp {
 }
 
 impl Mlp {
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let gated = kernels::swiglu(self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
         self.down_proj.forward(gated)
     }
@@ -75,15 +95,18 @@ struct DecoderLayer {
     mlp: Mlp,
 }
 
-fn normalise(norm: &RmsNorm, x: Tensor<3>) -> Tensor<3> {
+fn normalise(norm: &RmsNorm, x: Tensor<2>) -> Tensor<2> {
     kernels::rms_norm(x, norm.gamma.val(), norm.epsilon)
 }
 
-/// What every layer of one forward pass shares: the angles of its columns and where its rows start.
-struct Frame<'a> {
+/// What every layer of one forward pass shares.
+struct Frame {
+    packing: Packing,
+    /// Where the rows start, in the columns of the cache if there is one.
+    starts: Vec<usize>,
+    /// Angles of every cell. `[batch, time, head_dim / 2]`
     cos: Tensor<3>,
     sin: Tensor<3>,
-    starts: &'a [usize],
 }
 
 /// A Llama-family decoder without its vocabulary matrix: tokens in, hidden states out.
@@ -108,8 +131,13 @@ impl Decoder {
             epsilon: config.rms_norm_eps,
         };
         let mut matrix = |shape| Param::from_tensor(normal(shape, INITIALIZER_RANGE, rng, device));
-        let embed_tokens = Embedding { weight: matrix([config.vocab_size, width]) };
-        let mut linear = |d_in, d_out| Linear { weight: matrix([d_in, d_out]), bias: None };
+        let embed_tokens = Embedding {
+            weight: matrix([config.vocab_size, width]),
+        };
+        let mut linear = |d_in, d_out| Linear {
+            weight: matrix([d_in, d_out]),
+            bias: None,
+        };
         let layers = (0..config.num_hidden_layers)
             .map(|_| DecoderLayer {
                 input_layernorm: norm(),
@@ -128,37 +156,68 @@ impl Decoder {
                 },
             })
             .collect();
-        let (theta, scaling) = config.rope().expect("the configuration was checked when it was read");
-        Self { embed_tokens, layers, norm: norm(), frequencies: rope::frequencies(head_dim, theta, scaling) }
+        let (theta, scaling) = config
+            .rope()
+            .expect("the configuration was checked when it was read");
+        Self {
+            embed_tokens,
+            layers,
+            norm: norm(),
+            frequencies: rope::frequencies(head_dim, theta, scaling),
+        }
     }
 
     /// The hidden state after the last normalisation, for every token.
     ///
-    /// With a cache, `tokens` are the columns after those already read and the cache takes them in.
+    /// Rows may differ in length; no projection is computed for padding.
+    /// With a cache, the rows continue those already read, and the cache takes them in;
+    /// only a first reading may be padded on the left, and a last one on the right.
     ///
-    /// # Shapes
-    /// - `tokens`: `[batch, time]`; padding holds any legal id
-    /// - `starts`: the number of padding columns at the left of each row
-    /// - returns: `[batch, time, hidden_size]`
-    pub fn forward(&self, tokens: Tensor<2, Int>, starts: &[usize], mut cache: Option<&mut KvCache>) -> Tensor<3> {
-        let [batch, time] = tokens.dims();
-        assert_eq!(starts.len(), batch, "one start per row");
+    /// # Panics
+    /// If all rows are empty.
+    pub fn forward(
+        &self,
+        rows: &[&[u32]],
+        padding: Padding,
+        mut cache: Option<&mut KvCache>,
+    ) -> HiddenStates {
+        let device = self.device();
+        let packing = Packing::new(rows, padding, &device);
         let offset = cache.as_ref().map_or(0, |cache| cache.len());
-        let device = tokens.device();
-        let (cos, sin) = rope::angles(&self.frequencies, starts, offset, time, &device);
-        let frame = Frame { cos, sin, starts };
-        let mut x = self.embed_tokens.forward(tokens);
+        let starts = match &cache {
+            Some(cache) if !cache.is_empty() => cache.starts().to_vec(),
+            _ => packing.starts(),
+        };
+        let (cos, sin) = rope::angles(&self.frequencies, &starts, offset, packing.time, &device);
+        let frame = Frame {
+            packing,
+            starts,
+            cos,
+            sin,
+        };
+
+        let tokens: Vec<i64> = rows
+            .iter()
+            .flat_map(|row| row.iter().map(|&token| i64::from(token)))
+            .collect();
+        let n_tokens = tokens.len();
+        assert!(n_tokens > 0, "nothing to read");
+        let embedded = self
+            .embed_tokens
+            .forward(ints(tokens, &device).reshape([1, n_tokens]));
+        let mut x: Tensor<2> = embedded.squeeze_dim(0);
         for (index, layer) in self.layers.iter().enumerate() {
-            let attended =
-                layer.self_attn.forward(normalise(&layer.input_layernorm, x.clone()), index, &frame, cache.as_deref_mut());
-            x = x + attended;
-            let transformed = layer.mlp.forward(normalise(&layer.post_attention_layernorm, x.clone()));
-            x = x + transformed;
+            let normal = normalise(&layer.input_layernorm, x.clone());
+            x = x + layer
+                .self_attn
+                .forward(normal, index, &frame, cache.as_deref_mut());
+            let normal = normalise(&layer.post_attention_layernorm, x.clone());
+            x = x + layer.mlp.forward(normal);
         }
         if let Some(cache) = cache {
-            cache.advance(time);
+            cache.advance(frame.starts, frame.packing.time);
         }
-        normalise(&self.norm, x)
+        HiddenStates::new(normalise(&self.norm, x), rows)
     }
 
     /// Where the weights live.
@@ -209,23 +268,28 @@ impl CausalLm {
     /// The logits of the next token after every token; see [`Decoder::forward`] for the arguments.
     ///
     /// # Shapes
-    /// - returns: `[batch, time, vocab_size]`
-    pub fn logits(&self, tokens: Tensor<2, Int>, starts: &[usize], cache: Option<&mut KvCache>) -> Tensor<3> {
-        self.project(self.model.forward(tokens, starts, cache))
+    /// - returns: `[n_tokens, vocab_size]`, the rows after each other
+    pub fn logits(
+        &self,
+        rows: &[&[u32]],
+        padding: Padding,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<2> {
+        self.model
+            .forward(rows, padding, cache)
+            .states
+            .matmul(self.vocabulary())
     }
 
-    /// The logits after the last column only. `[batch, vocab_size]`
-    pub(crate) fn last_logits(&self, tokens: Tensor<2, Int>, starts: &[usize], cache: &mut KvCache) -> Tensor<2> {
-        let [_, time] = tokens.dims();
-        let hidden = self.model.forward(tokens, starts, Some(cache));
-        self.project(hidden.narrow(1, time - 1, 1)).squeeze_dim(1)
-    }
-
-    fn project(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let [batch, time, width] = hidden.dims();
-        let vocabulary = self.vocabulary();
-        let n_vocabulary = vocabulary.dims()[1];
-        hidden.reshape([batch * time, width]).matmul(vocabulary).reshape([batch, time, n_vocabulary])
+    /// The logits after the last token of every row only. `[batch, vocab_size]`
+    pub(crate) fn last_logits(&self, rows: &[&[u32]], cache: &mut KvCache) -> Tensor<2> {
+        let hidden = self.model.forward(rows, Padding::Left, Some(cache));
+        let lasts = hidden
+            .firsts
+            .iter()
+            .zip(rows)
+            .map(|(first, row)| first + row.len() - 1);
+        select_rows(hidden.states, lasts).matmul(self.vocabulary())
     }
 
     /// Where the weights live.

@@ -1,9 +1,10 @@
-//! Prompts and responses as batches, and the log-probabilities of the responses.
+//! Prompts with responses: hidden states and log-probabilities of the responses.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Tensor};
 use moslim_kernels::token_logprobs;
 
-use crate::CausalLm;
+use crate::rows::{ints, select_rows};
+use crate::{CausalLm, Decoder, KvCache, Padding};
 
 /// A prompt and the response to it, as token ids.
 ///
@@ -16,28 +17,105 @@ pub struct Exchange<'a> {
     pub response: &'a [u32],
 }
 
-/// Any legal id does as padding: masks come from lengths.
-const PADDING: i64 = 0;
-
-/// Ids as a left-padded batch and the number of padding columns of each row. `[batch, longest]`
-pub(crate) fn left_padded(rows: &[&[u32]], device: &Device) -> (Tensor<2, Int>, Vec<usize>) {
-    let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let starts: Vec<usize> = rows.iter().map(|row| longest - row.len()).collect();
-    let mut ids = vec![PADDING; rows.len() * longest];
-    for ((row, start), line) in rows.iter().zip(&starts).zip(ids.chunks_mut(longest.max(1))) {
-        line[*start..].iter_mut().zip(*row).for_each(|(id, &token)| *id = token.into());
-    }
-    (Tensor::from_data(TensorData::new(ids, [rows.len(), longest]), device), starts)
+/// The hidden states of exchanges, and where to find them.
+struct Reading {
+    /// `[n_tokens, hidden_size]`
+    states: Tensor<2>,
+    /// The state after every exchange's prompt.
+    prompt_ends: Vec<usize>,
+    /// The state after every exchange's first response token; those of its further tokens follow.
+    response_firsts: Vec<usize>,
 }
 
-/// Ids as a right-padded batch. `[batch, longest]`
-pub fn right_padded(rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
-    let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let mut ids = vec![PADDING; rows.len() * longest];
-    for (row, line) in rows.iter().zip(ids.chunks_mut(longest.max(1))) {
-        line.iter_mut().zip(row).for_each(|(id, &token)| *id = token.into());
+/// Reads exchanges, without the last `unread` tokens of each response.
+///
+/// Exchanges with the same prompt that follow each other read it once.
+fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading {
+    assert!(
+        exchanges.iter().all(|exchange| !exchange.prompt.is_empty()),
+        "a prompt needs at least one token"
+    );
+    let responses: Vec<&[u32]> = exchanges
+        .iter()
+        .map(|exchange| &exchange.response[..exchange.response.len().saturating_sub(unread)])
+        .collect();
+    let mut prompts: Vec<&[u32]> = exchanges.iter().map(|exchange| exchange.prompt).collect();
+    prompts.dedup();
+    if prompts.len() == exchanges.len() {
+        let rows: Vec<Vec<u32>> = prompts
+            .iter()
+            .zip(&responses)
+            .map(|(prompt, response)| [*prompt, *response].concat())
+            .collect();
+        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        let hidden = decoder.forward(&rows, Padding::Right, None);
+        let after_prompt = hidden
+            .firsts
+            .iter()
+            .zip(&prompts)
+            .map(|(first, prompt)| first + prompt.len());
+        let response_firsts: Vec<usize> = after_prompt.collect();
+        let prompt_ends = response_firsts.iter().map(|first| first - 1).collect();
+        return Reading {
+            states: hidden.states,
+            prompt_ends,
+            response_firsts,
+        };
     }
-    Tensor::from_data(TensorData::new(ids, [rows.len(), longest]), device)
+
+    let mut cache = KvCache::growing();
+    let read_prompts = decoder.forward(&prompts, Padding::Left, Some(&mut cache));
+    let mut number = 0;
+    let prompt_of: Vec<usize> = (0..exchanges.len())
+        .map(|row| {
+            number += usize::from(row > 0 && exchanges[row].prompt != exchanges[row - 1].prompt);
+            number
+        })
+        .collect();
+    let prompt_end = |&prompt: &usize| read_prompts.firsts[prompt] + prompts[prompt].len() - 1;
+    let prompt_ends = prompt_of.iter().map(prompt_end).collect();
+    let n_prompt_tokens = read_prompts.states.dims()[0];
+    if responses.iter().all(|response| response.is_empty()) {
+        return Reading {
+            states: read_prompts.states,
+            prompt_ends,
+            response_firsts: vec![n_prompt_tokens; exchanges.len()],
+        };
+    }
+    cache.select_rows(&prompt_of);
+    let read_responses = decoder.forward(&responses, Padding::Right, Some(&mut cache));
+    Reading {
+        response_firsts: read_responses
+            .firsts
+            .iter()
+            .map(|first| n_prompt_tokens + first)
+            .collect(),
+        states: Tensor::cat(vec![read_prompts.states, read_responses.states], 0),
+        prompt_ends,
+    }
+}
+
+/// The hidden state after the last token of every exchange. `[n_exchanges, hidden_size]`
+///
+/// # Panics
+/// If a prompt or a response is empty.
+pub fn final_states(decoder: &Decoder, exchanges: &[Exchange<'_>]) -> Tensor<2> {
+    assert!(
+        exchanges
+            .iter()
+            .all(|exchange| !exchange.response.is_empty()),
+        "a response needs at least one token"
+    );
+    let Reading {
+        states,
+        response_firsts,
+        ..
+    } = read(decoder, exchanges, 0);
+    let lasts = response_firsts
+        .iter()
+        .zip(exchanges)
+        .map(|(first, exchange)| first + exchange.response.len() - 1);
+    select_rows(states, lasts)
 }
 
 /// What a model says about the tokens of a batch of responses.
@@ -50,42 +128,56 @@ pub struct ResponseLogprobs {
 
 /// Log-probabilities of the responses, given their prompts, at a temperature.
 ///
-/// Only response tokens are projected onto the vocabulary.
+/// Only response tokens are projected onto the vocabulary, and a prompt shared by consecutive exchanges is read once.
 ///
 /// # Panics
-/// If a prompt or every response is empty.
-pub fn response_logprobs(model: &CausalLm, exchanges: &[Exchange<'_>], temperature: f64) -> ResponseLogprobs {
+/// If a prompt is empty or all responses are.
+pub fn response_logprobs(
+    model: &CausalLm,
+    exchanges: &[Exchange<'_>],
+    temperature: f64,
+) -> ResponseLogprobs {
     let device = model.device();
-    let longest_prompt = exchanges.iter().map(|exchange| exchange.prompt.len()).max().expect("at least one exchange");
-    let longest = exchanges.iter().map(|exchange| exchange.response.len()).max().expect("at least one exchange");
+    let longest = exchanges
+        .iter()
+        .map(|exchange| exchange.response.len())
+        .max()
+        .unwrap_or(0);
     assert!(longest > 0, "at least one response token");
-    assert!(exchanges.iter().all(|exchange| !exchange.prompt.is_empty()), "a prompt needs at least one token");
-    // The last response token predicts nothing, so it is not read.
-    let (n_responses, time) = (exchanges.len(), longest_prompt + longest - 1);
-    let starts: Vec<usize> = exchanges.iter().map(|exchange| longest_prompt - exchange.prompt.len()).collect();
-    let mut ids = vec![PADDING; n_responses * time];
-    // Positions of the response tokens in the flat [n_responses, longest] grid, and of the hidden states that predict them.
-    let (mut cells, mut states, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, (exchange, line)) in exchanges.iter().zip(ids.chunks_mut(time)).enumerate() {
-        let read = exchange.prompt.iter().chain(exchange.response);
-        line[starts[row]..].iter_mut().zip(read).for_each(|(id, &token)| *id = token.into());
+    let Reading {
+        states,
+        prompt_ends,
+        response_firsts,
+    } = read(model.decoder(), exchanges, 1);
+    // The state that predicts a token stands after the token before it.
+    let (mut predicting, mut cells, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, exchange) in exchanges.iter().enumerate() {
         for (column, &token) in exchange.response.iter().enumerate() {
+            predicting.push(if column == 0 {
+                prompt_ends[row]
+            } else {
+                response_firsts[row] + column - 1
+            });
             cells.push((row * longest + column) as i64);
-            states.push((row * time + longest_prompt - 1 + column) as i64);
             targets.push(i64::from(token));
         }
     }
-    let n_tokens = cells.len();
-    let int = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [n_tokens]), &device);
-    let tokens = Tensor::from_data(TensorData::new(ids, [n_responses, time]), &device);
-    let hidden = model.decoder().forward(tokens, &starts, None);
-    let width = hidden.dims()[2];
-    let predicting = hidden.reshape([n_responses * time, width]).select(0, int(states));
-    let (logprobs, entropies) = token_logprobs(predicting, model.vocabulary(), int(targets), temperature);
-    let cells = int(cells);
+    let predicting = select_rows(states, predicting.into_iter());
+    let (logprobs, entropies) = token_logprobs(
+        predicting,
+        model.vocabulary(),
+        ints(targets, &device),
+        temperature,
+    );
+    let cells = ints(cells, &device);
     let grid = |values: Tensor<1>| {
-        let empty = Tensor::<1>::zeros([n_responses * longest], &device);
-        empty.scatter(0, cells.clone(), values, burn::tensor::IndexingUpdateOp::Add).reshape([n_responses, longest])
+        let empty = Tensor::<1>::zeros([exchanges.len() * longest], &device);
+        empty
+            .scatter(0, cells.clone(), values, IndexingUpdateOp::Add)
+            .reshape([exchanges.len(), longest])
     };
-    ResponseLogprobs { logprobs: grid(logprobs), entropies: grid(entropies) }
+    ResponseLogprobs {
+        logprobs: grid(logprobs),
+        entropies: grid(entropies),
+    }
 }

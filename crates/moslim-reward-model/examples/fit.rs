@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{level_counts, majority_share};
 use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, Tokenizer, TokenizerKind};
-use moslim_reward_model::{FitConfig, LabeledSequence, MultiHeadRewardModel, fit};
+use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, fit};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World, WorldKind};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -16,13 +16,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let world = World::new(WorldKind::Local, 0);
     let schema = world.schema();
     let records = world.labeled(Split::Train, 1500, 0, &LabelOptions::default())?;
-    let complete = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
+    let complete = LabelOptions {
+        noise: 0.0,
+        missing: MissingPattern::NOTHING,
+    };
     let held_out = world.labeled(Split::HeldOut, 300, 1, &complete)?;
 
-    let texts = records.iter().flat_map(|record| [record.prompt.as_str(), record.response.as_str()]);
+    let texts = records
+        .iter()
+        .flat_map(|record| [record.prompt.as_str(), record.response.as_str()]);
     let tokenizer = Tokenizer::train(TokenizerKind::Word, texts, &[])?;
-    let encode = |records: &[_]| -> Result<Vec<LabeledSequence>, _> {
-        records.iter().map(|record| LabeledSequence::new(&tokenizer, record)).collect()
+    let encode = |records: &[_]| -> Result<Vec<LabeledExchange>, _> {
+        records
+            .iter()
+            .map(|record| LabeledExchange::new(&tokenizer, record))
+            .collect()
     };
     let (examples, measured) = (encode(&records)?, encode(&held_out)?);
 
@@ -41,26 +49,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let fit_config = FitConfig { num_train_epochs: 1.0, batch_size: 16, optimizer };
+    let fit_config = FitConfig {
+        num_train_epochs: 1.0,
+        batch_size: 16,
+        optimizer,
+    };
     let model = fit(model, &examples, &fit_config, 0, |step| {
         if step.step % 30 == 0 {
-            println!("step {}/{}: losses {:.2?}", step.step, step.total_steps, step.head_losses);
+            println!(
+                "step {}/{}: losses {:.2?}",
+                step.step, step.total_steps, step.head_losses
+            );
         }
         ControlFlow::Continue(())
     });
 
-    let tokens: Vec<Vec<u32>> = measured.iter().map(|example| example.tokens.clone()).collect();
-    let probabilities = model.valid().class_probabilities(&tokens);
+    let answers: Vec<_> = measured.iter().map(LabeledExchange::exchange).collect();
+    let probabilities = model.valid().class_probabilities(&answers);
     let counts = level_counts(&held_out, &schema);
     for (index, objective) in schema.objectives().iter().enumerate() {
-        let hits = probabilities.iter().zip(&held_out).filter(|(heads, record)| {
-            let head = &heads[index];
-            let best = (0..head.len()).max_by(|&a, &b| head[a].total_cmp(&head[b]));
-            best == record.levels[index]
-        });
+        let hits = probabilities
+            .iter()
+            .zip(&held_out)
+            .filter(|(heads, record)| {
+                let head = &heads[index];
+                let best = (0..head.len()).max_by(|&a, &b| head[a].total_cmp(&head[b]));
+                best == record.levels[index]
+            });
         let accuracy = hits.count() as f64 / held_out.len() as f64;
         let majority = majority_share(&counts[index]).unwrap_or(f64::NAN);
-        println!("{}: accuracy {accuracy:.2}, majority {majority:.2}", objective.name);
+        println!(
+            "{}: accuracy {accuracy:.2}, majority {majority:.2}",
+            objective.name
+        );
     }
     Ok(())
 }

@@ -4,29 +4,42 @@ use std::ops::ControlFlow;
 
 use burn::optim::GradientsParams;
 use moslim_data::{LabeledResponse, Level};
-use moslim_lm::{EpochBatches, LmError, Optimizer, OptimizerConfig, Tokenizer};
+use moslim_lm::{EpochBatches, Exchange, LmError, Optimizer, OptimizerConfig, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::{MultiHeadRewardModel, masked_cross_entropy};
 
-/// A prompt with its answer as one sequence of tokens, and its labels.
+/// An answer to a prompt as tokens, and its labels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LabeledSequence {
-    /// Prompt, answer and end token.
-    pub tokens: Vec<u32>,
+pub struct LabeledExchange {
+    /// The prompt without any request.
+    pub prompt: Vec<u32>,
+    /// The answer and the end token.
+    pub response: Vec<u32>,
     /// One entry per objective; `None` where the label is missing.
     pub levels: Vec<Option<Level>>,
 }
 
-impl LabeledSequence {
-    /// Tokenizes a record: the prompt without any request, the answer, the end token.
+impl LabeledExchange {
+    /// Tokenizes a record.
     ///
     /// # Errors
     /// If the tokenizer or the chat template fails.
     pub fn new(tokenizer: &Tokenizer, record: &LabeledResponse) -> Result<Self, LmError> {
-        let mut tokens = tokenizer.encode_prompt(&record.prompt)?;
-        tokens.extend(tokenizer.encode_response(&record.response)?);
-        Ok(Self { tokens, levels: record.levels.clone() })
+        let prompt = tokenizer.encode_prompt(&record.prompt)?;
+        Ok(Self {
+            prompt,
+            response: tokenizer.encode_response(&record.response)?,
+            levels: record.levels.clone(),
+        })
+    }
+
+    /// The tokens without the labels.
+    pub fn exchange(&self) -> Exchange<'_> {
+        Exchange {
+            prompt: &self.prompt,
+            response: &self.response,
+        }
     }
 }
 
@@ -65,7 +78,7 @@ pub struct FitStep {
 /// If there is no example or the batch size is 0.
 pub fn fit(
     mut model: MultiHeadRewardModel,
-    examples: &[LabeledSequence],
+    examples: &[LabeledExchange],
     config: &FitConfig,
     seed: u64,
     mut after_step: impl FnMut(&FitStep) -> ControlFlow<()>,
@@ -75,15 +88,24 @@ pub fn fit(
     let mut optimizer = Optimizer::new(config.optimizer.clone(), total_steps);
     let batches = EpochBatches::new(examples.len(), config.batch_size, seed);
     for (index, rows) in batches.take(total_steps).enumerate() {
-        let tokens: Vec<Vec<u32>> = rows.iter().map(|&row| examples[row].tokens.clone()).collect();
-        let labels: Vec<&[Option<Level>]> = rows.iter().map(|&row| examples[row].levels.as_slice()).collect();
-        let losses = masked_cross_entropy(&model.logits(&tokens), &labels);
+        let answers: Vec<Exchange<'_>> = rows.iter().map(|&row| examples[row].exchange()).collect();
+        let labels: Vec<&[Option<Level>]> = rows
+            .iter()
+            .map(|&row| examples[row].levels.as_slice())
+            .collect();
+        let losses = masked_cross_entropy(&model.logits(&answers), &labels);
         let lr = optimizer.learning_rate();
         let Some(total) = losses.total else { continue };
         let gradients = GradientsParams::from_grads(total.backward(), &model);
         let grad_norm;
         (model, grad_norm) = optimizer.step(model, gradients);
-        let step = FitStep { step: index + 1, total_steps, head_losses: losses.heads, grad_norm, lr };
+        let step = FitStep {
+            step: index + 1,
+            total_steps,
+            head_losses: losses.heads,
+            grad_norm,
+            lr,
+        };
         if after_step(&step).is_break() {
             break;
         }

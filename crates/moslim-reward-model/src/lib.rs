@@ -5,7 +5,7 @@ mod folder;
 mod loss;
 mod model;
 
-pub use fit::{FitConfig, FitStep, LabeledSequence, fit};
+pub use fit::{FitConfig, FitStep, LabeledExchange, fit};
 pub use folder::RewardModelFolder;
 pub use loss::{HeadLosses, masked_cross_entropy};
 pub use model::MultiHeadRewardModel;

@@ -29,7 +29,13 @@ pub struct Rollout {
 impl Rollout {
     /// The log-probability of every answer as a whole, as it was sampled. `[n_prompts · n_samples]`
     pub fn logprobs(&self) -> Vec<f64> {
-        let sum = |answer: &Generated| answer.logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
+        let sum = |answer: &Generated| {
+            answer
+                .logprobs
+                .iter()
+                .map(|&logprob| f64::from(logprob))
+                .sum()
+        };
         self.answers.iter().map(sum).collect()
     }
 
@@ -43,13 +49,6 @@ impl Rollout {
     }
 }
 
-/// Exchanges in groups of similar length, at most `size` each, as row numbers.
-pub(crate) fn by_length(exchanges: &[Exchange<'_>], size: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..exchanges.len()).collect();
-    order.sort_by_key(|&row| exchanges[row].response.len());
-    order.chunks(size).map(<[usize]>::to_vec).collect()
-}
-
 /// Log-probabilities of the response tokens under a model that does not learn. One list per exchange
 pub(crate) fn frozen_logprobs(
     model: &CausalLm,
@@ -57,15 +56,18 @@ pub(crate) fn frozen_logprobs(
     temperature: f64,
     batch_size: usize,
 ) -> Vec<Vec<f64>> {
-    let mut logprobs = vec![Vec::new(); exchanges.len()];
-    for rows in by_length(exchanges, batch_size) {
-        let batch: Vec<Exchange<'_>> = rows.iter().map(|&row| exchanges[row]).collect();
-        let grid = response_logprobs(model, &batch, temperature).logprobs;
+    let mut logprobs = Vec::with_capacity(exchanges.len());
+    for batch in exchanges.chunks(batch_size) {
+        let grid = response_logprobs(model, batch, temperature).logprobs;
         let longest = grid.dims()[1];
-        let grid: Vec<f32> = grid.into_data().convert::<f32>().try_to_vec().expect("log-probabilities are floats");
-        for (&row, line) in rows.iter().zip(grid.chunks(longest)) {
-            let tokens = line[..exchanges[row].response.len()].iter();
-            logprobs[row] = tokens.map(|&logprob| f64::from(logprob)).collect();
+        let grid: Vec<f32> = grid
+            .into_data()
+            .convert::<f32>()
+            .try_to_vec()
+            .expect("log-probabilities are floats");
+        for (exchange, line) in batch.iter().zip(grid.chunks(longest)) {
+            let tokens = line[..exchange.response.len()].iter();
+            logprobs.push(tokens.map(|&logprob| f64::from(logprob)).collect());
         }
     }
     logprobs

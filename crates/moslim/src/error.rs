@@ -71,7 +71,9 @@ pub enum Error {
         expected: String,
     },
     /// The policy and the sampler disagree about probabilities.
-    #[error("first-minibatch ratio: |ratio − 1| is {found:.2e}, expected at most {limit:.0e}: sampling and training compute different log-probabilities")]
+    #[error(
+        "first-minibatch ratio: |ratio − 1| is {found:.2e}, expected at most {limit:.0e}: sampling and training compute different log-probabilities"
+    )]
     FirstMinibatchRatio {
         /// The largest deviation of a token.
         found: f64,

@@ -24,7 +24,11 @@ pub(crate) struct Subject {
 }
 
 /// Measures everything and writes `report/results.json` and `report/index.html`.
-pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subject>) -> Result<(), Error> {
+pub(crate) fn write_report(
+    run: &Run,
+    datasets: &Datasets,
+    ablations: Vec<Subject>,
+) -> Result<(), Error> {
     const STAGE: &str = "evaluation";
     let started = Instant::now();
     let judge = Judge::of(run)?;
@@ -47,7 +51,13 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
     let ablations: Vec<(String, Measured)> = ablations
         .into_iter()
         .map(|subject| {
-            let measured = measure_briefly(run, datasets, &PolicyFolder::read(&subject.folder, &run.device)?, &judge, &reward)?;
+            let measured = measure_briefly(
+                run,
+                datasets,
+                &PolicyFolder::read(&subject.folder, &run.device)?,
+                &judge,
+                &reward,
+            )?;
             done(&subject.name)?;
             Ok((subject.name, measured))
         })
@@ -55,11 +65,23 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
     run.note_seconds(STAGE, started.elapsed().as_secs_f64())?;
     progress.finish();
 
-    let results = results::Results { run, datasets, judge: &judge, heads: &heads, before: &before, after: &after, curves: &curves, ablations: &ablations };
+    let results = results::Results {
+        run,
+        datasets,
+        judge: &judge,
+        heads: &heads,
+        before: &before,
+        after: &after,
+        curves: &curves,
+        ablations: &ablations,
+    };
     let json = serde_json::to_string_pretty(&results.to_json()?).expect("results serialize");
     run.write("report/results.json", json.as_bytes())?;
     run.write("report/index.html", page::page(&results)?.as_bytes())?;
     run.progress.say(&results.summary());
-    run.progress.say(&format!("report: {}", run.report_folder().join("index.html").display()));
+    run.progress.say(&format!(
+        "report: {}",
+        run.report_folder().join("index.html").display()
+    ));
     Ok(())
 }

@@ -100,7 +100,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // A reader that went away is no reason to fail a second time.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            let interrupted = error.downcast_ref().is_some_and(|error| matches!(error, Error::Interrupted(_)));
+            let interrupted = error
+                .downcast_ref()
+                .is_some_and(|error| matches!(error, Error::Interrupted(_)));
             ExitCode::from(if interrupted { 130 } else { 1 })
         }
     }
@@ -112,7 +114,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             let folder = stage.folder();
             if folder.exists() {
                 match stage.overwrite {
-                    true => std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?,
+                    true => std::fs::remove_dir_all(&folder)
+                        .with_context(|| folder.display().to_string())?,
                     false => return Err(Error::RunExists(folder).into()),
                 }
             }
@@ -137,17 +140,32 @@ fn one_stage(stage: &Stage, work: fn(&Run, &Datasets) -> Result<(), Error>) -> a
 
 impl Stage {
     fn folder(&self) -> PathBuf {
-        let name = Path::new(&self.recipe.recipe).file_stem().unwrap_or_default();
-        self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
+        let name = Path::new(&self.recipe.recipe)
+            .file_stem()
+            .unwrap_or_default();
+        self.out
+            .clone()
+            .unwrap_or_else(|| Path::new("runs").join(name))
     }
 
     fn run(&self) -> anyhow::Result<Run> {
         let recipe = Recipe::read(&self.recipe.recipe, &self.recipe.changes)?;
-        let progress = if self.quiet { Progress::Hidden } else { Progress::Shown };
+        let progress = if self.quiet {
+            Progress::Hidden
+        } else {
+            Progress::Shown
+        };
         let interrupted = Arc::new(AtomicBool::new(false));
         let raised = interrupted.clone();
-        ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
-        Ok(Run::new(recipe, &self.folder(), moslim::device(&self.device)?, progress, interrupted)?)
+        ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
+            .context("cannot watch for Ctrl-C")?;
+        Ok(Run::new(
+            recipe,
+            &self.folder(),
+            moslim::device(&self.device)?,
+            progress,
+            interrupted,
+        )?)
     }
 }
 
@@ -157,7 +175,11 @@ fn generate(arguments: &Generate) -> anyhow::Result<()> {
         "" => Request::free(&policy.schema),
         want => Request::parse(want, &policy.schema)?,
     };
-    anyhow::ensure!(arguments.temperature >= 0.0, "--temperature {}: expected at least 0", arguments.temperature);
+    anyhow::ensure!(
+        arguments.temperature >= 0.0,
+        "--temperature {}: expected at least 0",
+        arguments.temperature
+    );
     anyhow::ensure!(
         arguments.top_p > 0.0 && arguments.top_p <= 1.0,
         "--top-p {}: expected above 0 and at most 1",
@@ -170,5 +192,9 @@ fn generate(arguments: &Generate) -> anyhow::Result<()> {
     };
     let rng = TokenRng::new(arguments.seed, 0);
     let answers = policy.answer(&[(&arguments.prompt, &request)], &params, &rng)?;
-    Ok(writeln!(std::io::stdout(), "{}", policy.lm.tokenizer.decode(&answers[0].tokens)?)?)
+    Ok(writeln!(
+        std::io::stdout(),
+        "{}",
+        policy.lm.tokenizer.decode(&answers[0].tokens)?
+    )?)
 }

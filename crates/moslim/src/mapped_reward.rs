@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{LmError, Tokenizer, read_json, write_folder, write_json};
+use moslim_lm::{Exchange, LmError, Tokenizer, read_json, write_folder, write_json};
 use moslim_reward_mapping::{ClassProbabilities, RewardMapping, TargetStats};
 use moslim_reward_model::RewardModelFolder;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
@@ -50,7 +50,12 @@ impl MappedReward {
     ) -> Result<Self, Error> {
         let reward_model = RewardModelFolder::read(folder, device)?;
         let stats = read_json(&folder.join(TARGET_STATS))?;
-        Ok(Self { reward_model, stats, mapping, policy_tokenizer })
+        Ok(Self {
+            reward_model,
+            stats,
+            mapping,
+            policy_tokenizer,
+        })
     }
 
     /// Number of levels of every objective.
@@ -70,10 +75,18 @@ impl MappedReward {
     ///
     /// # Errors
     /// If the tokenizer or the mapping fails.
-    pub fn score_texts(&self, answers: &[(&str, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
+    pub fn score_texts(
+        &self,
+        answers: &[(&str, &str)],
+        requests: &[&Request],
+    ) -> Result<Vec<f64>, Error> {
         let probabilities = self.classify(answers)?;
         let score = |(probabilities, request)| self.map(probabilities, request);
-        probabilities.iter().zip(requests.iter().copied()).map(score).collect()
+        probabilities
+            .iter()
+            .zip(requests.iter().copied())
+            .map(score)
+            .collect()
     }
 
     /// The score of class probabilities against a request.
@@ -81,7 +94,9 @@ impl MappedReward {
     /// # Errors
     /// If the request does not fit the objectives.
     pub fn map(&self, probabilities: &ClassProbabilities, request: &Request) -> Result<f64, Error> {
-        Ok(self.mapping.score(probabilities, request, Some(&self.stats))?)
+        Ok(self
+            .mapping
+            .score(probabilities, request, Some(&self.stats))?)
     }
 }
 
@@ -91,20 +106,29 @@ pub(crate) fn classify(
     answers: &[(&str, &str)],
 ) -> Result<Vec<ClassProbabilities>, Error> {
     let tokenizer = &reward_model.tokenizer;
-    let sequences: Vec<Vec<u32>> = answers
+    let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
         .iter()
         .map(|(question, answer)| {
-            let mut tokens = tokenizer.encode_prompt(question)?;
-            tokens.extend(tokenizer.encode_response(answer)?);
-            Ok(tokens)
+            Ok((
+                tokenizer.encode_prompt(question)?,
+                tokenizer.encode_response(answer)?,
+            ))
         })
         .collect::<Result<_, LmError>>()?;
-    let probabilities = reward_model.model.class_probabilities(&sequences);
+    let exchanges: Vec<Exchange<'_>> = tokens
+        .iter()
+        .map(|(prompt, response)| Exchange { prompt, response })
+        .collect();
+    let probabilities = reward_model.model.class_probabilities(&exchanges);
     Ok(probabilities.into_iter().map(ClassProbabilities).collect())
 }
 
 impl Reward for MappedReward {
-    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
+    fn score(
+        &mut self,
+        prompts: &[PolicyPrompt],
+        rollout: &Rollout,
+    ) -> Result<Vec<f64>, RewardError> {
         let failed = |error: Error| RewardError(Box::new(error));
         let answers: Vec<String> = rollout
             .answers
@@ -113,9 +137,14 @@ impl Reward for MappedReward {
             .collect::<Result<_, _>>()
             .map_err(|error| failed(error.into()))?;
         let prompt_of = |row: usize| &prompts[row / rollout.n_samples];
-        let texts: Vec<(&str, &str)> =
-            answers.iter().enumerate().map(|(row, answer)| (prompt_of(row).text.as_str(), answer.as_str())).collect();
-        let requests: Vec<&Request> = (0..answers.len()).map(|row| &prompt_of(row).request).collect();
+        let texts: Vec<(&str, &str)> = answers
+            .iter()
+            .enumerate()
+            .map(|(row, answer)| (prompt_of(row).text.as_str(), answer.as_str()))
+            .collect();
+        let requests: Vec<&Request> = (0..answers.len())
+            .map(|row| &prompt_of(row).request)
+            .collect();
         self.score_texts(&texts, &requests).map_err(failed)
     }
 }

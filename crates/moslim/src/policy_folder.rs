@@ -4,7 +4,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request};
-use moslim_lm::{CausalLm, Generated, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder, write_json};
+use moslim_lm::{
+    CausalLm, Generated, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder,
+    write_json,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -35,8 +38,17 @@ impl PolicyFolder {
     ///
     /// # Errors
     /// If the codec does not fit the objectives.
-    pub fn new(lm: ModelFolder, schema: ObjectiveSchema, codec: PromptCodecConfig) -> Result<Self, Error> {
-        Ok(Self { lm, codec: PromptCodec::new(codec.clone(), &schema)?, schema, codec_config: codec })
+    pub fn new(
+        lm: ModelFolder,
+        schema: ObjectiveSchema,
+        codec: PromptCodecConfig,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            lm,
+            codec: PromptCodec::new(codec.clone(), &schema)?,
+            schema,
+            codec_config: codec,
+        })
     }
 
     /// The same folder with other weights.
@@ -52,7 +64,11 @@ impl PolicyFolder {
     /// If a file is missing or malformed.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, Error> {
         let file: RequestFile = read_json(&folder.join(REQUEST))?;
-        Self::new(ModelFolder::read(folder, device)?, file.objectives, file.codec)
+        Self::new(
+            ModelFolder::read(folder, device)?,
+            file.objectives,
+            file.codec,
+        )
     }
 
     /// Writes the folder, whole or not at all.
@@ -60,7 +76,10 @@ impl PolicyFolder {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
-        let file = RequestFile { objectives: self.schema.clone(), codec: self.codec_config.clone() };
+        let file = RequestFile {
+            objectives: self.schema.clone(),
+            codec: self.codec_config.clone(),
+        };
         Ok(write_folder(folder, |unfinished| {
             self.lm.write_into(unfinished)?;
             write_json(&unfinished.join(REQUEST), &file)
@@ -72,7 +91,10 @@ impl PolicyFolder {
     /// # Errors
     /// If the question cannot be told from a request, or the tokenizer fails.
     pub fn encode(&self, question: &str, request: &Request) -> Result<Vec<u32>, Error> {
-        Ok(self.lm.tokenizer.encode_prompt(&self.codec.render(question, request)?)?)
+        Ok(self
+            .lm
+            .tokenizer
+            .encode_prompt(&self.codec.render(question, request)?)?)
     }
 
     /// One answer to every question, as asked for.
@@ -85,9 +107,11 @@ impl PolicyFolder {
         params: &SamplingParams,
         rng: &TokenRng,
     ) -> Result<Vec<Generated>, Error> {
-        let prompts: Vec<Vec<u32>> =
-            questions.iter().map(|(question, request)| self.encode(question, request)).collect::<Result<_, _>>()?;
+        let prompts: Vec<Vec<u32>> = questions
+            .iter()
+            .map(|(question, request)| self.encode(question, request))
+            .collect::<Result<_, _>>()?;
         let stops = [self.lm.tokenizer.eos()];
-        Ok(generate(&self.lm.model, &self.lm.config, &prompts, 1, params, &stops, rng))
+        Ok(generate(&self.lm.model, &prompts, 1, params, &stops, rng))
     }
 }

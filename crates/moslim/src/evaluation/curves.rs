@@ -29,8 +29,11 @@ impl Curves {
         let snapshots: Vec<Snapshot> = read_log(&run.folder, "snapshots")?;
         let mut points = Vec::new();
         for snapshot in &snapshots {
-            let texts: Vec<(&str, &str)> =
-                snapshot.answers.iter().map(|answer| (answer.question.as_str(), answer.response.as_str())).collect();
+            let texts: Vec<(&str, &str)> = snapshot
+                .answers
+                .iter()
+                .map(|answer| (answer.question.as_str(), answer.response.as_str()))
+                .collect();
             let levels = judge.levels(&texts)?;
             let n_levels = reward.n_levels();
             let gold: Vec<f64> = levels
@@ -38,13 +41,19 @@ impl Curves {
                 .zip(&snapshot.answers)
                 .map(|(levels, answer)| {
                     let certain = levels.iter().zip(&n_levels).map(|(&level, &n)| {
-                        (0..n).map(|class| f64::from(u8::from(class == level))).collect()
+                        (0..n)
+                            .map(|class| f64::from(u8::from(class == level)))
+                            .collect()
                     });
                     reward.map(&ClassProbabilities(certain.collect()), &answer.request)
                 })
                 .collect::<Result<_, _>>()?;
             let proxy: Vec<f64> = snapshot.answers.iter().map(|answer| answer.proxy).collect();
-            points.push(Point { kl: snapshot.kl, gold: mean(&gold), proxy: mean(&proxy) });
+            points.push(Point {
+                kl: snapshot.kl,
+                gold: mean(&gold),
+                proxy: mean(&proxy),
+            });
         }
         Ok(Self {
             steps: read_log(&run.folder, "policy")?,

@@ -87,8 +87,8 @@ impl Head<'_> {
 
     /// The distance of two rows of scores in memory.
     ///
-    /// Rows may be worked on in whole lanes, and are never a power of two apart, with which all of them would share few cache lines.
+    /// Rows may be worked on in whole lanes; an odd number of them, because all rows would share few cache lines if a power of two lay between them.
     fn score_stride(&self) -> usize {
-        self.key.shape()[0].next_multiple_of(LANES) + LANES
+        (self.key.shape()[0].div_ceil(LANES) | 1) * LANES
     }
 }

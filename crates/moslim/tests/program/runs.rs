@@ -1,0 +1,164 @@
+//! Runs that succeed.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{TINY, assert_success, command, moslim, tiny};
+
+fn results(out: &Path) -> Value {
+    let text = std::fs::read_to_string(out.join("report/results.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Results without what is time.
+fn without_times(mut results: Value) -> String {
+    for key in ["seconds", "phase_seconds"] {
+        results.as_object_mut().unwrap().remove(key).unwrap();
+    }
+    results.to_string()
+}
+
+#[test]
+fn a_run_writes_models_results_and_a_page_and_its_policy_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let ablation =
+        r#"ablations=[{ name = "requests shuffled", set = ["policy.shuffle_requests=true"] }]"#;
+    assert_success(&tiny("train", &out, &[ablation]).output().unwrap());
+
+    let results = results(&out);
+    for objective in ["helpfulness", "honesty", "harmlessness"] {
+        for (part, measures) in [
+            (
+                "reward_model",
+                &["intensity_accuracy", "majority", "mae", "ece"][..],
+            ),
+            ("start", &["spearman", "exact", "mean_level"]),
+            (
+                "policy",
+                &["spearman", "exact", "mae", "mean_level_unasked"],
+            ),
+            ("policy_all_asked", &["spearman", "exact", "mae"]),
+            ("policy_greedy", &["spearman", "exact", "mae"]),
+        ] {
+            for measure in measures {
+                let value = &results[part][objective][measure];
+                assert!(
+                    value.is_number() || *measure == "spearman" && value.is_null(),
+                    "{part} {objective} {measure}"
+                );
+            }
+        }
+    }
+    for stage in ["sft", "reward_model", "policy", "evaluation"] {
+        assert!(results["seconds"][stage].as_f64().unwrap() > 0.0, "{stage}");
+    }
+    assert!(
+        results["checks"]["first_minibatch_ratio_error"]
+            .as_f64()
+            .unwrap()
+            < 1e-4
+    );
+    assert_eq!(results["seed"], 0);
+    assert_eq!(results["cross_talk"].as_array().unwrap().len(), 3);
+    assert_eq!(results["curve"]["points"].as_array().unwrap().len(), 3);
+    assert!(results["ablations"]["requests shuffled"]["one_asked"]["honesty"]["exact"].is_number());
+
+    let page = std::fs::read_to_string(out.join("report/index.html")).unwrap();
+    assert!(
+        page.contains("<svg") && page.contains("requests shuffled") && page.ends_with("</html>\n")
+    );
+    assert!(
+        !page.contains("src=\"http") && !page.contains("href=\"http"),
+        "the page needs the network"
+    );
+
+    let policy = out.join("policy");
+    let policy = policy.to_str().unwrap();
+    let want = [
+        "generate",
+        "--model",
+        policy,
+        "--prompt",
+        "its food ?",
+        "--want",
+        "helpfulness=5,honesty=2",
+    ];
+    let answer = moslim(&want);
+    assert_success(&answer);
+    assert!(!answer.stdout.is_empty());
+    assert_eq!(
+        answer.stdout,
+        moslim(&want).stdout,
+        "the seed decides the answer"
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_results_and_stages_alone_do_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, parts, other] = ["whole", "parts", "other"].map(|name| folder.path().join(name));
+    assert_success(&tiny("train", &whole, &[]).output().unwrap());
+    for stage in ["sft", "reward", "rloo", "eval"] {
+        assert_success(&tiny(stage, &parts, &[]).output().unwrap());
+    }
+    assert_success(&tiny("train", &other, &["seed=1"]).output().unwrap());
+    assert_eq!(
+        without_times(results(&whole)),
+        without_times(results(&parts))
+    );
+    assert_ne!(
+        without_times(results(&whole)),
+        without_times(results(&other))
+    );
+}
+
+#[test]
+fn files_of_answers_are_judged_by_a_second_reward_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let labeled = folder.path().join("answers.jsonl");
+    let mut lines = String::new();
+    for question in 0..30 {
+        for (answer, truthful, helpful) in [
+            ("it is so", 0, 1),
+            ("nobody knows", 1, 0),
+            ("it is not so", 1, 1),
+        ] {
+            lines += &format!(
+                "{{\"prompt\": \"is it {question}?\", \"response\": \"{answer}\", \
+                 \"labels\": {{\"truthful\": {truthful}, \"helpful\": {helpful}}}}}\n"
+            );
+        }
+    }
+    std::fs::write(&labeled, lines).unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(
+        &text,
+        "Once upon a time nobody knew whether it was so. ".repeat(40),
+    )
+    .unwrap();
+
+    let out = folder.path().join("run");
+    let mut command = command(&["train", "truthfulqa", "--quiet", "--out"]);
+    command.arg(&out);
+    // The tiny changes but for the sizes of the testbed, which have no place among files.
+    let changes = TINY
+        .iter()
+        .filter(|change| !change.starts_with("data."))
+        .map(ToString::to_string);
+    let files = [
+        format!("data.labeled={labeled:?}"),
+        format!("pretraining.files=[{text:?}]"),
+        "pretraining.window=16".to_string(),
+        "model.tokenizer={ bpe = { vocab_size = 300 } }".to_string(),
+    ];
+    for change in changes.chain(files) {
+        command.args(["--set", &change]);
+    }
+    assert_success(&command.output().unwrap());
+    let results = results(&out);
+    assert_eq!(results["judge"], "held-out reward model");
+    assert!(results["reward_model"]["truthful"]["balanced_accuracy"].is_number());
+    assert!(results["policy"]["helpful"]["exact"].is_number());
+}

@@ -14,11 +14,7 @@ use clap::Parser;
 use crate::tasks::TrainArguments;
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Automation of the MOSLIM workspace"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Automation of the MOSLIM workspace")]
 enum Task {
     /// Train, evaluate and report: `moslim train`, built for release.
     Train(TrainArguments),
@@ -48,12 +44,7 @@ fn main() -> Result<ExitCode> {
         Task::Docs => {
             let code = steps::run(&[tasks::docs()], &root)?;
             if code == ExitCode::SUCCESS {
-                println!(
-                    "{}",
-                    tasks::target_directory(&root)
-                        .join("doc/moslim/index.html")
-                        .display()
-                );
+                println!("{}", tasks::target_directory(&root).join("doc/moslim/index.html").display());
             }
             Ok(code)
         }
@@ -62,8 +53,5 @@ fn main() -> Result<ExitCode> {
 
 fn workspace_root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask
-        .parent()
-        .expect("the folder of xtask lies in the workspace")
-        .to_owned()
+    xtask.parent().expect("the folder of xtask lies in the workspace").to_owned()
 }

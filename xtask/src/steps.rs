@@ -25,11 +25,7 @@ impl Step {
 
     /// A call of any program, by name or by path.
     pub fn program(program: impl Into<String>) -> Self {
-        Self {
-            program: program.into(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-        }
+        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// The same call with more arguments at its end.
@@ -51,9 +47,7 @@ impl Step {
             other => OsString::from(other),
         };
         let mut command = Command::new(program);
-        command
-            .args(&self.arguments)
-            .envs(self.environment.iter().copied());
+        command.args(&self.arguments).envs(self.environment.iter().copied());
         command
     }
 }
@@ -65,9 +59,7 @@ impl fmt::Display for Step {
             write!(f, "{name}={} ", quoted(value))?;
         }
         write!(f, "{}", quoted(&self.program))?;
-        self.arguments
-            .iter()
-            .try_for_each(|argument| write!(f, " {}", quoted(argument)))
+        self.arguments.iter().try_for_each(|argument| write!(f, " {}", quoted(argument)))
     }
 }
 
@@ -102,10 +94,7 @@ pub fn run(steps: &[Step], directory: &Path) -> Result<ExitCode> {
         }
         eprintln!("[{position}/{n_steps}] done in {seconds:.1} s");
     }
-    eprintln!(
-        "{n_steps} of {n_steps} steps done in {:.1} s",
-        start.elapsed().as_secs_f64()
-    );
+    eprintln!("{n_steps} of {n_steps} steps done in {:.1} s", start.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,10 +134,7 @@ mod tests {
             .arguments(["--", "it's", ""])
             .environment("RUSTDOCFLAGS", "-D warnings");
         let shown = step.to_string();
-        assert_eq!(
-            shown,
-            r"RUSTDOCFLAGS='-D warnings' cargo bench --bench '*' -- 'it'\''s' ''"
-        );
+        assert_eq!(shown, r"RUSTDOCFLAGS='-D warnings' cargo bench --bench '*' -- 'it'\''s' ''");
     }
 
     #[cfg(unix)]

@@ -29,10 +29,7 @@ pub struct TrainArguments {
 /// `moslim train`, built for release.
 pub fn train(arguments: &TrainArguments) -> Step {
     let settings = arguments.set.iter().flat_map(|setting| ["--set", setting]);
-    let out = arguments
-        .out
-        .iter()
-        .flat_map(|directory| ["--out", directory]);
+    let out = arguments.out.iter().flat_map(|directory| ["--out", directory]);
     Step::cargo("run --release --package moslim -- train")
         .arguments([&arguments.recipe])
         .arguments(settings)
@@ -73,15 +70,11 @@ pub fn ci(root: &Path) -> Result<Vec<Step>> {
     ];
     steps.extend(run_examples(root)?);
     // The dev profile, because Burn is already built with it; `--test` runs every benchmark once.
-    steps.push(Step::cargo(
-        "bench --workspace --profile dev --bench * -- --test",
-    ));
+    steps.push(Step::cargo("bench --workspace --profile dev --bench * -- --test"));
     // DOCS_RS keeps a build script from downloading LLVM; a type check needs none.
     steps.push(
-        Step::cargo(
-            "check --package moslim --no-default-features --features cuda --target-dir target/cuda",
-        )
-        .environment("DOCS_RS", "1"),
+        Step::cargo("check --package moslim --no-default-features --features cuda --target-dir target/cuda")
+            .environment("DOCS_RS", "1"),
     );
     Ok(steps)
 }
@@ -105,8 +98,7 @@ fn example_names(root: &Path) -> Result<Vec<String>> {
             continue;
         }
         let files = folder_entries(&examples)?.into_iter();
-        let sources =
-            files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+        let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
         names.extend(sources.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())));
     }
     names.sort();
@@ -114,8 +106,7 @@ fn example_names(root: &Path) -> Result<Vec<String>> {
 }
 
 fn folder_entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     entries.with_context(|| format!("cannot list {}", folder.display()))
 }
 
@@ -142,18 +133,13 @@ mod tests {
 
     #[test]
     fn train_starts_the_quickstart_by_default() {
-        assert_eq!(
-            train_line("train"),
-            "cargo run --release --package moslim -- train quickstart"
-        );
+        assert_eq!(train_line("train"), "cargo run --release --package moslim -- train quickstart");
     }
 
     #[test]
     fn train_passes_everything_on() {
         assert_eq!(
-            train_line(
-                "train my.toml --set seed=2 --set rloo.kl_coef=0.1 --out runs/a -- --device cuda:0"
-            ),
+            train_line("train my.toml --set seed=2 --set rloo.kl_coef=0.1 --out runs/a -- --device cuda:0"),
             "cargo run --release --package moslim -- train my.toml \
              --set seed=2 --set rloo.kl_coef=0.1 --out runs/a --device cuda:0"
         );
@@ -162,61 +148,29 @@ mod tests {
     #[test]
     fn a_filter_reaches_the_tests_and_the_benchmarks() {
         assert_eq!(test(None).to_string(), "cargo test --workspace");
-        assert_eq!(
-            test(Some("kl".into())).to_string(),
-            "cargo test --workspace kl"
-        );
-        assert_eq!(
-            bench(None).to_string(),
-            "cargo bench --workspace --bench '*'"
-        );
-        assert_eq!(
-            bench(Some("kl".into())).to_string(),
-            "cargo bench --workspace --bench '*' -- kl"
-        );
+        assert_eq!(test(Some("kl".into())).to_string(), "cargo test --workspace kl");
+        assert_eq!(bench(None).to_string(), "cargo bench --workspace --bench '*'");
+        assert_eq!(bench(Some("kl".into())).to_string(), "cargo bench --workspace --bench '*' -- kl");
     }
 
     #[test]
     fn ci_runs_every_example_after_building_them_together() {
         let root = tempfile::tempdir().unwrap();
-        for file in [
-            "b/examples/two.rs",
-            "a/examples/one.rs",
-            "a/examples/notes.md",
-            "c/src/lib.rs",
-        ] {
+        for file in ["b/examples/two.rs", "a/examples/one.rs", "a/examples/notes.md", "c/src/lib.rs"] {
             let path = root.path().join("crates").join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
         assert_eq!(example_names(root.path()).unwrap(), ["one", "two"]);
-        let steps: Vec<_> = ci(root.path())
-            .unwrap()
-            .iter()
-            .map(Step::to_string)
-            .collect();
-        let build = steps
-            .iter()
-            .position(|step| step == "cargo build --workspace --examples")
-            .unwrap();
-        assert!(
-            steps[build + 1].ends_with("examples/one"),
-            "{}",
-            steps[build + 1]
-        );
-        assert!(
-            steps[build + 2].ends_with("examples/two"),
-            "{}",
-            steps[build + 2]
-        );
+        let steps: Vec<_> = ci(root.path()).unwrap().iter().map(Step::to_string).collect();
+        let build = steps.iter().position(|step| step == "cargo build --workspace --examples").unwrap();
+        assert!(steps[build + 1].ends_with("examples/one"), "{}", steps[build + 1]);
+        assert!(steps[build + 2].ends_with("examples/two"), "{}", steps[build + 2]);
     }
 
     #[test]
     fn a_missing_folder_is_named() {
         let error = ci(Path::new("nowhere")).unwrap_err();
-        assert!(
-            error.to_string().starts_with("cannot list nowhere"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("cannot list nowhere"), "{error}");
     }
 }

@@ -42,10 +42,7 @@ impl RewardedSoup {
     /// If there is none, or their tensors differ in number or shape.
     pub fn new(policies: Vec<CausalLm>) -> Result<Self, SoupError> {
         let shapes = |policy: &CausalLm| -> Vec<Vec<usize>> {
-            weights(policy)
-                .iter()
-                .map(|weight| weight.shape().to_vec())
-                .collect()
+            weights(policy).iter().map(|weight| weight.shape().to_vec()).collect()
         };
         let first = shapes(policies.first().ok_or(SoupError::Empty)?);
         match policies.iter().position(|policy| shapes(policy) != first) {
@@ -60,13 +57,10 @@ impl RewardedSoup {
     /// If there is not one weight per policy, a weight is negative or not finite, or they do not sum to 1 within 1e-6.
     pub fn mix(&self, lambda: &[f64]) -> Result<CausalLm, SoupError> {
         if lambda.len() != self.policies.len() {
-            return Err(SoupError::Length {
-                found: lambda.len(),
-                expected: self.policies.len(),
-            });
+            return Err(SoupError::Length { found: lambda.len(), expected: self.policies.len() });
         }
-        let is_mixture = lambda.iter().all(|&share| share >= 0.0)
-            && (lambda.iter().sum::<f64>() - 1.0).abs() <= 1e-6;
+        let is_mixture =
+            lambda.iter().all(|&share| share >= 0.0) && (lambda.iter().sum::<f64>() - 1.0).abs() <= 1e-6;
         if !is_mixture {
             return Err(SoupError::Weights(lambda.to_vec()));
         }
@@ -76,14 +70,10 @@ impl RewardedSoup {
             sums.resize_with(weights.len(), Vec::new);
             for (sum, weight) in sums.iter_mut().zip(weights) {
                 sum.resize(weight.shape().num_elements(), 0.0);
-                sum.iter_mut()
-                    .zip(weight.iter::<f64>())
-                    .for_each(|(sum, value)| *sum += share * value);
+                sum.iter_mut().zip(weight.iter::<f64>()).for_each(|(sum, value)| *sum += share * value);
             }
         }
-        let mut mixture = Replace {
-            weights: sums.into_iter(),
-        };
+        let mut mixture = Replace { weights: sums.into_iter() };
         Ok(self.policies[0].clone().map(&mut mixture))
     }
 }
@@ -108,10 +98,7 @@ struct Replace {
 
 impl ModuleMapper for Replace {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let values = self
-            .weights
-            .next()
-            .expect("policies of one shape have as many tensors");
+        let values = self.weights.next().expect("policies of one shape have as many tensors");
         parameter.map(|old| {
             let data = TensorData::new(values, old.shape()).convert_dtype(old.dtype());
             Tensor::from_data(data, &old.device())
@@ -129,18 +116,11 @@ mod tests {
 
     fn policy(seed: u64, width: usize) -> CausalLm {
         let config = LlamaConfig::small(7, width, 12, 1, 2);
-        CausalLm::new(
-            &config,
-            &mut ChaCha8Rng::seed_from_u64(seed),
-            &Device::default(),
-        )
+        CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(seed), &Device::default())
     }
 
     fn values(policy: &CausalLm) -> Vec<f32> {
-        weights(policy)
-            .iter()
-            .flat_map(|weight| weight.iter::<f32>().collect::<Vec<_>>())
-            .collect()
+        weights(policy).iter().flat_map(|weight| weight.iter::<f32>().collect::<Vec<_>>()).collect()
     }
 
     #[test]
@@ -149,36 +129,18 @@ mod tests {
         let soup = RewardedSoup::new(vec![a.clone(), b.clone()]).unwrap();
         assert_eq!(values(&soup.mix(&[1.0, 0.0]).unwrap()), values(&a));
         assert_eq!(values(&soup.mix(&[0.0, 1.0]).unwrap()), values(&b));
-        let expected = values(&a)
-            .into_iter()
-            .zip(values(&b))
-            .map(|(a, b)| 0.25 * a + 0.75 * b);
-        for (found, expected) in values(&soup.mix(&[0.25, 0.75]).unwrap())
-            .into_iter()
-            .zip(expected)
-        {
-            assert!(
-                (found - expected).abs() < 1e-7,
-                "{found} instead of {expected}"
-            );
+        let expected = values(&a).into_iter().zip(values(&b)).map(|(a, b)| 0.25 * a + 0.75 * b);
+        for (found, expected) in values(&soup.mix(&[0.25, 0.75]).unwrap()).into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-7, "{found} instead of {expected}");
         }
     }
 
     #[test]
     fn what_is_no_soup_is_refused() {
         assert_eq!(RewardedSoup::new(vec![]).err(), Some(SoupError::Empty));
-        assert_eq!(
-            RewardedSoup::new(vec![policy(1, 8), policy(1, 16)]).err(),
-            Some(SoupError::Shape(1))
-        );
+        assert_eq!(RewardedSoup::new(vec![policy(1, 8), policy(1, 16)]).err(), Some(SoupError::Shape(1)));
         let soup = RewardedSoup::new(vec![policy(1, 8), policy(2, 8)]).unwrap();
-        assert_eq!(
-            soup.mix(&[1.0]).err(),
-            Some(SoupError::Length {
-                found: 1,
-                expected: 2
-            })
-        );
+        assert_eq!(soup.mix(&[1.0]).err(), Some(SoupError::Length { found: 1, expected: 2 }));
         for wrong in [[0.5, 0.6], [1.5, -0.5], [f64::NAN, 1.0]] {
             assert!(matches!(soup.mix(&wrong), Err(SoupError::Weights(_))));
         }

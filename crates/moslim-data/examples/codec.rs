@@ -23,10 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let text = codec.render("Why is the sky blue?", &request)?;
         let (prompt, read_back) = codec.parse(&text)?;
         println!("{name}:\n{text}");
-        println!(
-            "  read back: `{prompt}` with {}\n",
-            read_back.describe(&schema)
-        );
+        println!("  read back: `{prompt}` with {}\n", read_back.describe(&schema));
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 #![allow(clippy::print_stdout)]
 
 use moslim_data::{
-    LabeledResponse, Objective, ObjectiveSchema, level_counts, majority_share, read_records,
-    split_by_prompt, write_records,
+    LabeledResponse, Objective, ObjectiveSchema, level_counts, majority_share, read_records, split_by_prompt,
+    write_records,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,14 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let records = read_records(&path, &schema)?;
     println!("{} records", records.len());
 
-    for (objective, counts) in schema
-        .objectives()
-        .iter()
-        .zip(level_counts(&records, &schema))
-    {
-        let majority = majority_share(&counts).map_or("no labels".into(), |share| {
-            format!("majority {:.0} %", 100.0 * share)
-        });
+    for (objective, counts) in schema.objectives().iter().zip(level_counts(&records, &schema)) {
+        let majority = majority_share(&counts)
+            .map_or("no labels".into(), |share| format!("majority {:.0} %", 100.0 * share));
         println!(
             "{}: levels {} occur {counts:?} times, {majority}",
             objective.name,
@@ -45,10 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (train, held_out) = split_by_prompt(records, 0.2, 0);
     println!("{} to train on, {} held out", train.len(), held_out.len());
 
-    std::fs::write(
-        &path,
-        r#"{"prompt": "Why?", "response": "Because.", "labels": {"helpfulness": 7}}"#,
-    )?;
+    std::fs::write(&path, r#"{"prompt": "Why?", "response": "Because.", "labels": {"helpfulness": 7}}"#)?;
     if let Err(error) = read_records(&path, &schema) {
         println!("a bad file: {error}");
     }

@@ -53,29 +53,16 @@ impl PromptCodec {
     /// A placeholder that is missing or stands too often, sentences that do not fit the schema,
     /// an empty item, or an item that can be read in more than one way.
     pub fn new(config: PromptCodecConfig, schema: &ObjectiveSchema) -> Result<Self, CodecError> {
-        let PromptCodecConfig {
-            item,
-            mut sentences,
-            separator,
-            template,
-        } = config;
+        let PromptCodecConfig { item, mut sentences, separator, template } = config;
         let wordings = schema
             .objectives()
             .iter()
             .map(|objective| Wording::new(objective, sentences.remove(&objective.name), &item))
             .collect::<Result<_, _>>()?;
         if let Some(found) = sentences.into_keys().next() {
-            return Err(CodecError::UnknownObjective {
-                found,
-                expected: schema.expected_names(),
-            });
+            return Err(CodecError::UnknownObjective { found, expected: schema.expected_names() });
         }
-        let codec = Self {
-            schema: schema.clone(),
-            wordings,
-            separator,
-            frame: Frame::new(&template)?,
-        };
+        let codec = Self { schema: schema.clone(), wordings, separator, frame: Frame::new(&template)? };
         codec.check_items()?;
         Ok(codec)
     }
@@ -86,25 +73,15 @@ impl PromptCodec {
     /// If the schema has no such objective or level.
     pub fn item(&self, objective: usize, level: Level) -> String {
         self.item_at(objective, level as f64).unwrap_or_else(|| {
-            panic!(
-                "{}: no level at position {level}",
-                self.schema.objectives()[objective].name
-            )
+            panic!("{}: no level at position {level}", self.schema.objectives()[objective].name)
         })
     }
 
     /// The items of all whole levels, by objective and level, for instance to make each of them one token.
     pub fn items(&self) -> Vec<String> {
         let levels = |(objective, n_levels)| (0..n_levels).map(move |level| (objective, level));
-        let every_level = self
-            .schema
-            .n_levels()
-            .into_iter()
-            .enumerate()
-            .flat_map(levels);
-        every_level
-            .map(|(objective, level)| self.item(objective, level))
-            .collect()
+        let every_level = self.schema.n_levels().into_iter().enumerate().flat_map(levels);
+        every_level.map(|(objective, level)| self.item(objective, level)).collect()
     }
 
     /// The prompt with the request written into it.
@@ -116,22 +93,17 @@ impl PromptCodec {
     /// # Panics
     /// If the request has not as many entries as the schema has objectives.
     pub fn render(&self, prompt: &str, request: &Request) -> Result<String, CodecError> {
-        assert_eq!(
-            request.levels.len(),
-            self.schema.len(),
-            "a request has one entry per objective"
-        );
+        assert_eq!(request.levels.len(), self.schema.len(), "a request has one entry per objective");
         let items: Vec<String> = request
             .levels
             .iter()
             .enumerate()
             .filter_map(|(objective, level)| Some((objective, (*level)?)))
             .map(|(objective, position)| {
-                self.item_at(objective, position)
-                    .ok_or_else(|| CodecError::Level {
-                        objective: self.schema.objectives()[objective].name.clone(),
-                        position,
-                    })
+                self.item_at(objective, position).ok_or_else(|| CodecError::Level {
+                    objective: self.schema.objectives()[objective].name.clone(),
+                    position,
+                })
             })
             .collect::<Result<_, _>>()?;
         let text = if items.is_empty() {
@@ -143,10 +115,7 @@ impl PromptCodec {
         let (read_prompt, read_request) = self.parse(&text)?;
         if read_prompt != prompt || read_request != *request {
             let asked = request.describe(&self.schema);
-            return Err(CodecError::ReadsDifferently {
-                asked,
-                found: read_request.describe(&self.schema),
-            });
+            return Err(CodecError::ReadsDifferently { asked, found: read_request.describe(&self.schema) });
         }
         Ok(text)
     }
@@ -160,9 +129,7 @@ impl PromptCodec {
     pub fn parse(&self, text: &str) -> Result<(String, Request), CodecError> {
         let candidates = self.candidates(text);
         let shortest = candidates.iter().map(|(prompt, _)| prompt.len()).min();
-        let mut readings = candidates
-            .into_iter()
-            .filter(|(prompt, _)| Some(prompt.len()) == shortest);
+        let mut readings = candidates.into_iter().filter(|(prompt, _)| Some(prompt.len()) == shortest);
         match (readings.next(), readings.next()) {
             (None, _) => Ok((text.to_owned(), Request::free(&self.schema))),
             (Some((prompt, request)), None) => Ok((prompt.to_owned(), request)),
@@ -178,21 +145,15 @@ impl PromptCodec {
         if self.frame.request_first {
             let readings = self.readings(body).into_iter();
             return readings
-                .filter_map(|(request, rest)| {
-                    Some((rest.strip_prefix(&self.frame.between)?, request))
-                })
+                .filter_map(|(request, rest)| Some((rest.strip_prefix(&self.frame.between)?, request)))
                 .collect();
         }
         let mut by_prompt = self.frame.splits(body).map(|(prompt, request_text)| {
             let readings = self.readings(request_text).into_iter();
             let whole = readings.filter(|(_, rest)| rest.is_empty());
-            whole
-                .map(|(request, _)| (prompt, request))
-                .collect::<Vec<_>>()
+            whole.map(|(request, _)| (prompt, request)).collect::<Vec<_>>()
         });
-        by_prompt
-            .find(|candidates| !candidates.is_empty())
-            .unwrap_or_default()
+        by_prompt.find(|candidates| !candidates.is_empty()).unwrap_or_default()
     }
 
     fn item_at(&self, objective: usize, position: f64) -> Option<String> {
@@ -207,12 +168,7 @@ impl PromptCodec {
     }
 
     /// Adds the readings of one item of `text` and of any items after it; `read` is what has been read before.
-    fn collect_readings<'t>(
-        &self,
-        text: &'t str,
-        read: &Request,
-        readings: &mut Vec<(Request, &'t str)>,
-    ) {
+    fn collect_readings<'t>(&self, text: &'t str, read: &Request, readings: &mut Vec<(Request, &'t str)>) {
         let objectives = self.schema.objectives().iter();
         for (index, (objective, wording)) in objectives.zip(&self.wordings).enumerate() {
             if read.levels[index].is_some() {
@@ -246,10 +202,6 @@ impl PromptCodec {
 
     fn ambiguous(&self, text: &str, first: &Request, second: &Request) -> CodecError {
         let [first, second] = [first, second].map(|request| request.describe(&self.schema));
-        CodecError::Ambiguous {
-            text: text.into(),
-            first,
-            second,
-        }
+        CodecError::Ambiguous { text: text.into(), first, second }
     }
 }

@@ -7,17 +7,10 @@ use crate::{LabeledResponse, ObjectiveSchema};
 /// # Panics
 /// If a response's levels do not fit the schema.
 pub fn level_counts(responses: &[LabeledResponse], schema: &ObjectiveSchema) -> Vec<Vec<usize>> {
-    let mut counts: Vec<Vec<usize>> = schema
-        .n_levels()
-        .into_iter()
-        .map(|n_levels| vec![0; n_levels])
-        .collect();
+    let mut counts: Vec<Vec<usize>> =
+        schema.n_levels().into_iter().map(|n_levels| vec![0; n_levels]).collect();
     for response in responses {
-        assert_eq!(
-            response.levels.len(),
-            schema.len(),
-            "a response has one entry per objective"
-        );
+        assert_eq!(response.levels.len(), schema.len(), "a response has one entry per objective");
         for (counts, level) in counts.iter_mut().zip(&response.levels) {
             if let Some(level) = *level {
                 counts[level] += 1;
@@ -45,18 +38,12 @@ mod tests {
 
     #[test]
     fn missing_labels_are_not_counted() {
-        let schema = ObjectiveSchema::new(vec![
-            Objective::with_scale("a", 1, 3),
-            Objective::with_scale("b", 0, 1),
-        ])
-        .unwrap();
-        let responses =
-            [[Some(2), None], [Some(2), Some(0)], [Some(0), None]].map(|levels| LabeledResponse {
-                prompt: "q".into(),
-                response: "a".into(),
-                levels: levels.into(),
-                source: None,
-            });
+        let schema =
+            ObjectiveSchema::new(vec![Objective::with_scale("a", 1, 3), Objective::with_scale("b", 0, 1)])
+                .unwrap();
+        let responses = [[Some(2), None], [Some(2), Some(0)], [Some(0), None]].map(|levels| {
+            LabeledResponse { prompt: "q".into(), response: "a".into(), levels: levels.into(), source: None }
+        });
         let counts = level_counts(&responses, &schema);
         assert_eq!(counts, [vec![1, 0, 2], vec![1, 0]]);
         assert_eq!(majority_share(&counts[0]), Some(2.0 / 3.0));

@@ -19,12 +19,8 @@ pub fn read_records(
     schema: &ObjectiveSchema,
 ) -> Result<Vec<LabeledResponse>, DataError> {
     let path = path.as_ref();
-    let file = File::open(path).map_err(|cause| DataError::Open {
-        path: path.into(),
-        cause,
-    })?;
-    let records: Vec<_> =
-        RecordReader::new(BufReader::new(file), path, schema).collect::<Result<_, _>>()?;
+    let file = File::open(path).map_err(|cause| DataError::Open { path: path.into(), cause })?;
+    let records: Vec<_> = RecordReader::new(BufReader::new(file), path, schema).collect::<Result<_, _>>()?;
     if records.is_empty() {
         return Err(DataError::Empty { path: path.into() });
     }
@@ -54,17 +50,11 @@ pub fn write_records(
         }
         file.flush()
     })
-    .map_err(|cause| DataError::Write {
-        path: path.into(),
-        cause,
-    })
+    .map_err(|cause| DataError::Write { path: path.into(), cause })
 }
 
 fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     // Temporary files are private by default; a data file is as readable as any new file.
     #[cfg(unix)]
@@ -99,11 +89,7 @@ pub struct RecordReader<'a, R> {
 impl<'a, R: BufRead> RecordReader<'a, R> {
     /// Reads from `reader`; `path` only names it in errors.
     pub fn new(reader: R, path: impl Into<PathBuf>, schema: &'a ObjectiveSchema) -> Self {
-        Self {
-            lines: reader.lines().enumerate(),
-            path: path.into(),
-            schema,
-        }
+        Self { lines: reader.lines().enumerate(), path: path.into(), schema }
     }
 }
 
@@ -111,12 +97,9 @@ impl<R: BufRead> Iterator for RecordReader<'_, R> {
     type Item = Result<LabeledResponse, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let is_blank =
-            |line: &io::Result<String>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
+        let is_blank = |line: &io::Result<String>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
         let (index, line) = self.lines.find(|(_, line)| !is_blank(line))?;
-        let record = line
-            .map_err(RecordError::from)
-            .and_then(|line| record_from_json(&line, self.schema));
+        let record = line.map_err(RecordError::from).and_then(|line| record_from_json(&line, self.schema));
         Some(record.map_err(|problem| DataError::Record {
             path: self.path.clone(),
             line: index + 1,
@@ -174,10 +157,7 @@ mod tests {
     fn schema() -> ObjectiveSchema {
         ObjectiveSchema::new(vec![
             Objective::with_scale("helpfulness", 0, 4),
-            Objective {
-                name: "tone".into(),
-                levels: vec!["cold".into(), "warm".into()],
-            },
+            Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] },
         ])
         .unwrap()
     }
@@ -197,11 +177,7 @@ mod tests {
         let path = folder.path().join("prefs.jsonl");
         let records = [
             record("one"),
-            LabeledResponse {
-                levels: vec![None, Some(1)],
-                source: Some("human".into()),
-                ..record("two")
-            },
+            LabeledResponse { levels: vec![None, Some(1)], source: Some("human".into()), ..record("two") },
         ];
         write_records(&path, &schema(), &records).unwrap();
         assert_eq!(
@@ -229,8 +205,7 @@ mod tests {
         let [ours, usual] = ["ours", "usual"].map(|name| folder.path().join(name));
         write_records(&ours, &schema(), &[record("p")]).unwrap();
         std::fs::write(&usual, "").unwrap();
-        let [ours, usual] =
-            [ours, usual].map(|path| std::fs::metadata(path).unwrap().permissions());
+        let [ours, usual] = [ours, usual].map(|path| std::fs::metadata(path).unwrap().permissions());
         assert_eq!(ours, usual);
     }
 
@@ -242,10 +217,7 @@ mod tests {
         assert_eq!(results.len(), 2);
         assert!(results[0].is_ok());
         let message = results[1].as_ref().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "prefs.jsonl:5: bad JSON at column 2: expected ident"
-        );
+        assert_eq!(message, "prefs.jsonl:5: bad JSON at column 2: expected ident");
     }
 
     #[test]
@@ -253,31 +225,19 @@ mod tests {
         let schema = schema();
         let mut reader = RecordReader::new(&b"\xff\n"[..], "prefs.jsonl", &schema);
         let message = reader.next().unwrap().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "prefs.jsonl:1: cannot read: stream did not contain valid UTF-8"
-        );
+        assert_eq!(message, "prefs.jsonl:1: cannot read: stream did not contain valid UTF-8");
     }
 
     #[test]
     fn missing_and_empty_files_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("prefs.jsonl");
-        assert!(matches!(
-            read_records(&path, &schema()),
-            Err(DataError::Open { .. })
-        ));
+        assert!(matches!(read_records(&path, &schema()), Err(DataError::Open { .. })));
         std::fs::write(&path, "\n\n").unwrap();
         let message = read_records(&path, &schema()).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            format!("{}: no records, expected at least one", path.display())
-        );
+        assert_eq!(message, format!("{}: no records, expected at least one", path.display()));
         let no_folder = folder.path().join("no").join("prefs.jsonl");
-        assert!(matches!(
-            write_records(no_folder, &schema(), &[]),
-            Err(DataError::Write { .. })
-        ));
+        assert!(matches!(write_records(no_folder, &schema(), &[]), Err(DataError::Write { .. })));
     }
 
     proptest! {

@@ -35,10 +35,7 @@ impl Objective {
     /// assert_eq!(helpfulness.levels, ["1", "2", "3", "4", "5"]);
     /// ```
     pub fn with_scale(name: impl Into<String>, lowest: i64, highest: i64) -> Self {
-        Self {
-            name: name.into(),
-            levels: (lowest..=highest).map(|level| level.to_string()).collect(),
-        }
+        Self { name: name.into(), levels: (lowest..=highest).map(|level| level.to_string()).collect() }
     }
 
     /// K, the number of levels.
@@ -112,20 +109,14 @@ impl Objective {
 
     /// The level names as numbers, if they are integers in ascending order.
     fn integer_names(&self) -> Option<Vec<i64>> {
-        let numbers: Vec<i64> = self
-            .levels
-            .iter()
-            .map(|name| integer(name))
-            .collect::<Option<_>>()?;
+        let numbers: Vec<i64> = self.levels.iter().map(|name| integer(name)).collect::<Option<_>>()?;
         numbers.is_sorted_by(|a, b| a < b).then_some(numbers)
     }
 }
 
 /// The integer that `name` spells in the usual way (`5`, not `05` or `+5`).
 pub(crate) fn integer(name: &str) -> Option<i64> {
-    name.parse()
-        .ok()
-        .filter(|value: &i64| value.to_string() == name)
+    name.parse().ok().filter(|value: &i64| value.to_string() == name)
 }
 
 /// An objective as a file writes it.
@@ -141,11 +132,7 @@ impl TryFrom<ObjectiveForm> for Objective {
     type Error = SchemaError;
 
     fn try_from(form: ObjectiveForm) -> Result<Self, SchemaError> {
-        let ObjectiveForm {
-            name,
-            levels,
-            scale,
-        } = form;
+        let ObjectiveForm { name, levels, scale } = form;
         match (levels, scale) {
             (Some(levels), None) => Ok(Self { name, levels }),
             (None, Some([lowest, highest])) => {
@@ -153,12 +140,7 @@ impl TryFrom<ObjectiveForm> for Objective {
                 if (2..=MAX_SCALE_LEVELS).contains(&n_levels) {
                     Ok(Self::with_scale(name, lowest, highest))
                 } else {
-                    Err(SchemaError::Scale {
-                        objective: name,
-                        lowest,
-                        highest,
-                        max_levels: MAX_SCALE_LEVELS,
-                    })
+                    Err(SchemaError::Scale { objective: name, lowest, highest, max_levels: MAX_SCALE_LEVELS })
                 }
             }
             _ => Err(SchemaError::LevelsOrScale { objective: name }),
@@ -171,10 +153,7 @@ mod tests {
     use super::*;
 
     fn named(levels: &[&str]) -> Objective {
-        Objective {
-            name: "tone".into(),
-            levels: levels.iter().map(|&level| level.into()).collect(),
-        }
+        Objective { name: "tone".into(), levels: levels.iter().map(|&level| level.into()).collect() }
     }
 
     #[test]
@@ -199,12 +178,7 @@ mod tests {
 
     #[test]
     fn only_ascending_integers_have_fractional_levels() {
-        for levels in [
-            &["low", "high"][..],
-            &["2", "1"],
-            &["1", "02"],
-            &["0.5", "1.5"],
-        ] {
+        for levels in [&["low", "high"][..], &["2", "1"], &["1", "02"], &["0.5", "1.5"]] {
             let objective = named(levels);
             assert_eq!(objective.position_name(0.5), None, "{levels:?}");
             assert_eq!(objective.position("1.25"), None, "{levels:?}");

@@ -9,16 +9,10 @@ use crate::{LabeledResponse, Level, Objective, ObjectiveSchema};
 const FIELDS: [&str; 4] = ["prompt", "response", "labels", "source"];
 
 /// Reads one record.
-pub(crate) fn record_from_json(
-    text: &str,
-    schema: &ObjectiveSchema,
-) -> Result<LabeledResponse, RecordError> {
+pub(crate) fn record_from_json(text: &str, schema: &ObjectiveSchema) -> Result<LabeledResponse, RecordError> {
     let mut fields: Map<String, Value> = serde_json::from_str(text)?;
     if let Some(found) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-        return Err(RecordError::UnknownField {
-            found: found.clone(),
-            expected: FIELDS.join(", "),
-        });
+        return Err(RecordError::UnknownField { found: found.clone(), expected: FIELDS.join(", ") });
     }
     let mut take = |field: &'static str| (field, fields.remove(field).unwrap_or(Value::Null));
     Ok(LabeledResponse {
@@ -31,21 +25,14 @@ pub(crate) fn record_from_json(
 
 /// Writes one record; missing labels and a missing source are left out.
 pub(crate) fn record_to_json(record: &LabeledResponse, schema: &ObjectiveSchema) -> Value {
-    assert_eq!(
-        record.levels.len(),
-        schema.len(),
-        "a response has one entry per objective"
-    );
+    assert_eq!(record.levels.len(), schema.len(), "a response has one entry per objective");
     let labels = schema
         .objectives()
         .iter()
         .zip(&record.levels)
         .filter_map(|(objective, level)| {
             let name = objective.levels[(*level)?].as_str();
-            Some((
-                objective.name.clone(),
-                integer(name).map_or_else(|| name.into(), Value::from),
-            ))
+            Some((objective.name.clone(), integer(name).map_or_else(|| name.into(), Value::from)))
         })
         .collect();
     let mut fields = Map::new();
@@ -126,13 +113,8 @@ impl From<serde_json::Error> for RecordError {
     fn from(error: serde_json::Error) -> Self {
         let message = error.to_string();
         // The parser's own position starts with "line 1" for every record, which would contradict the file's line.
-        let problem = message
-            .split_once(" at line ")
-            .map_or(message.as_str(), |(problem, _)| problem);
-        Self::Json {
-            column: error.column(),
-            problem: problem.into(),
-        }
+        let problem = message.split_once(" at line ").map_or(message.as_str(), |(problem, _)| problem);
+        Self::Json { column: error.column(), problem: problem.into() }
     }
 }
 
@@ -140,11 +122,9 @@ fn optional_text((field, value): (&'static str, Value)) -> Result<Option<String>
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
-        other => Err(RecordError::WrongType {
-            field: field.into(),
-            found: type_of(&other),
-            expected: "a string",
-        }),
+        other => {
+            Err(RecordError::WrongType { field: field.into(), found: type_of(&other), expected: "a string" })
+        }
     }
 }
 
@@ -174,10 +154,7 @@ fn levels_from_json(
     };
     for (name, label) in labels {
         let Some(index) = schema.index_of(&name) else {
-            return Err(RecordError::UnknownObjective {
-                found: name,
-                expected: schema.expected_names(),
-            });
+            return Err(RecordError::UnknownObjective { found: name, expected: schema.expected_names() });
         };
         levels[index] = level_from_json(&schema.objectives()[index], label)?;
     }
@@ -201,11 +178,7 @@ fn level_from_json(objective: &Objective, label: Value) -> Result<Option<Level>,
         Some(level) => Ok(Some(level)),
         None => {
             let expected = objective.expected_levels();
-            Err(RecordError::Level {
-                objective: objective.name.clone(),
-                found,
-                expected,
-            })
+            Err(RecordError::Level { objective: objective.name.clone(), found, expected })
         }
     }
 }
@@ -228,10 +201,7 @@ mod tests {
     fn schema() -> ObjectiveSchema {
         ObjectiveSchema::new(vec![
             Objective::with_scale("helpfulness", 0, 4),
-            Objective {
-                name: "tone".into(),
-                levels: vec!["cold".into(), "warm".into()],
-            },
+            Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] },
         ])
         .unwrap()
     }
@@ -244,15 +214,9 @@ mod tests {
             ("{}", [None, None]),
             ("null", [None, None]),
         ] {
-            let text = format!(
-                r#"{{"prompt": "p", "response": "r", "labels": {labels}, "source": null}}"#
-            );
+            let text = format!(r#"{{"prompt": "p", "response": "r", "labels": {labels}, "source": null}}"#);
             let record = record_from_json(&text, &schema()).unwrap();
-            assert_eq!(
-                (record.levels, record.source),
-                (levels.to_vec(), None),
-                "{labels}"
-            );
+            assert_eq!((record.levels, record.source), (levels.to_vec(), None), "{labels}");
         }
     }
 
@@ -260,31 +224,13 @@ mod tests {
     fn says_what_was_found_and_what_was_expected() {
         for (text, message) in [
             ("{", "bad JSON at column 1: EOF while parsing an object"),
-            (
-                "[1]",
-                "bad JSON at column 0: invalid type: sequence, expected a map",
-            ),
+            ("[1]", "bad JSON at column 0: invalid type: sequence, expected a map"),
             (r#"{"response": "r"}"#, "missing field `prompt`"),
-            (
-                r#"{"prompt": "p", "response": null}"#,
-                "missing field `response`",
-            ),
-            (
-                r#"{"prompt": "", "response": "r"}"#,
-                "prompt: empty, expected a text",
-            ),
-            (
-                r#"{"prompt": "p", "response": 3}"#,
-                "response: a number, expected a string",
-            ),
-            (
-                r#"{"prompt": "p", "response": "r", "source": []}"#,
-                "source: an array, expected a string",
-            ),
-            (
-                r#"{"prompt": "p", "response": "r", "labels": [1]}"#,
-                "labels: an array, expected an object",
-            ),
+            (r#"{"prompt": "p", "response": null}"#, "missing field `response`"),
+            (r#"{"prompt": "", "response": "r"}"#, "prompt: empty, expected a text"),
+            (r#"{"prompt": "p", "response": 3}"#, "response: a number, expected a string"),
+            (r#"{"prompt": "p", "response": "r", "source": []}"#, "source: an array, expected a string"),
+            (r#"{"prompt": "p", "response": "r", "labels": [1]}"#, "labels: an array, expected an object"),
             (
                 r#"{"prompt": "p", "response": "r", "label": {}}"#,
                 "unknown field `label`, expected one of prompt, response, labels, source",
@@ -310,10 +256,7 @@ mod tests {
                 "tone: a boolean, expected a level's name",
             ),
         ] {
-            assert_eq!(
-                record_from_json(text, &schema()).unwrap_err().to_string(),
-                message
-            );
+            assert_eq!(record_from_json(text, &schema()).unwrap_err().to_string(), message);
         }
     }
 }

@@ -18,9 +18,7 @@ pub struct Request {
 impl Request {
     /// The request that asks for nothing.
     pub fn free(schema: &ObjectiveSchema) -> Self {
-        Self {
-            levels: vec![None; schema.len()],
-        }
+        Self { levels: vec![None; schema.len()] }
     }
 
     /// Reads `objective=level` pairs separated by commas, with white space around them allowed; an empty text asks for nothing.
@@ -49,28 +47,21 @@ impl Request {
             return Ok(request);
         }
         for part in text.split(',') {
-            let (name, level) = part.split_once('=').ok_or_else(|| RequestError::NotAPair {
-                found: part.trim().into(),
-            })?;
+            let (name, level) =
+                part.split_once('=').ok_or_else(|| RequestError::NotAPair { found: part.trim().into() })?;
             let (name, level) = (name.trim(), level.trim());
-            let index = schema
-                .index_of(name)
-                .ok_or_else(|| RequestError::UnknownObjective {
-                    found: name.into(),
-                    expected: schema.expected_names(),
-                })?;
+            let index = schema.index_of(name).ok_or_else(|| RequestError::UnknownObjective {
+                found: name.into(),
+                expected: schema.expected_names(),
+            })?;
             let objective = &schema.objectives()[index];
-            let position = objective
-                .position(level)
-                .ok_or_else(|| RequestError::Level {
-                    objective: name.into(),
-                    found: level.into(),
-                    expected: objective.expected_levels(),
-                })?;
+            let position = objective.position(level).ok_or_else(|| RequestError::Level {
+                objective: name.into(),
+                found: level.into(),
+                expected: objective.expected_levels(),
+            })?;
             if request.levels[index].replace(position).is_some() {
-                return Err(RequestError::Duplicate {
-                    objective: name.into(),
-                });
+                return Err(RequestError::Duplicate { objective: name.into() });
             }
         }
         Ok(request)
@@ -94,20 +85,14 @@ impl Request {
     /// # Panics
     /// If the request has not as many entries as the schema has objectives.
     pub fn describe(&self, schema: &ObjectiveSchema) -> String {
-        assert_eq!(
-            self.levels.len(),
-            schema.len(),
-            "a request has one entry per objective"
-        );
+        assert_eq!(self.levels.len(), schema.len(), "a request has one entry per objective");
         let asked: Vec<String> = schema
             .objectives()
             .iter()
             .zip(&self.levels)
             .filter_map(|(objective, level)| {
                 let position = (*level)?;
-                let name = objective
-                    .position_name(position)
-                    .unwrap_or_else(|| format!("@{position}"));
+                let name = objective.position_name(position).unwrap_or_else(|| format!("@{position}"));
                 Some(format!("{}={name}", objective.name))
             })
             .collect();
@@ -158,10 +143,7 @@ mod tests {
     fn schema() -> ObjectiveSchema {
         ObjectiveSchema::new(vec![
             Objective::with_scale("helpfulness", 1, 5),
-            Objective {
-                name: "tone".into(),
-                levels: vec!["cold".into(), "warm".into()],
-            },
+            Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] },
         ])
         .unwrap()
     }
@@ -171,10 +153,7 @@ mod tests {
         for (text, levels) in [
             ("", [None, None]),
             ("helpfulness=5,tone=warm", [Some(4.0), Some(1.0)]),
-            (
-                " tone = cold , helpfulness = 2.25 ",
-                [Some(1.25), Some(0.0)],
-            ),
+            (" tone = cold , helpfulness = 2.25 ", [Some(1.25), Some(0.0)]),
         ] {
             let request = Request::parse(text, &schema()).unwrap();
             assert_eq!(request.levels, levels, "{text}");
@@ -187,27 +166,18 @@ mod tests {
         for (text, message) in [
             ("helpfulness", "`helpfulness`, expected `objective=level`"),
             ("helpfulness=5,", "``, expected `objective=level`"),
-            (
-                "honesty=1",
-                "unknown objective `honesty`, expected one of helpfulness, tone",
-            ),
+            ("honesty=1", "unknown objective `honesty`, expected one of helpfulness, tone"),
             ("helpfulness=7", "helpfulness: level 7, expected 1..=5"),
             ("tone=0.5", "tone: level 0.5, expected cold, warm"),
             ("tone=warm,tone=cold", "tone: asked for twice"),
         ] {
-            assert_eq!(
-                Request::parse(text, &schema()).unwrap_err().to_string(),
-                message
-            );
+            assert_eq!(Request::parse(text, &schema()).unwrap_err().to_string(), message);
         }
     }
 
     #[test]
     fn a_position_without_a_name_is_shown_but_cannot_be_read() {
-        let text = Request {
-            levels: vec![Some(9.0), Some(0.5)],
-        }
-        .describe(&schema());
+        let text = Request { levels: vec![Some(9.0), Some(0.5)] }.describe(&schema());
         assert_eq!(text, "helpfulness=@9,tone=@0.5");
         assert!(Request::parse(&text, &schema()).is_err());
     }

@@ -50,30 +50,19 @@ impl PreferenceSampler {
     /// # Errors
     /// A share that is negative or no number, shares that do not sum to 1 (within 10⁻⁹), or `some` with fewer than 3 objectives.
     pub fn new(mix: RequestMix, schema: &ObjectiveSchema) -> Result<Self, SamplerError> {
-        let shares = [
-            ("free", mix.free),
-            ("one", mix.one),
-            ("some", mix.some),
-            ("all", mix.all),
-        ];
+        let shares = [("free", mix.free), ("one", mix.one), ("some", mix.some), ("all", mix.all)];
         for (name, found) in shares {
             if !(found >= 0.0 && found.is_finite()) {
                 return Err(SamplerError::Share { name, found });
             }
         }
         if mix.some > 0.0 && schema.len() < 3 {
-            return Err(SamplerError::TooFewForSome {
-                found: mix.some,
-                n_objectives: schema.len(),
-            });
+            return Err(SamplerError::TooFewForSome { found: mix.some, n_objectives: schema.len() });
         }
         let shares = shares.map(|(_, share)| share);
         let sum: f64 = shares.iter().sum();
         match WeightedIndex::new(shares) {
-            Ok(kind) if (sum - 1.0).abs() <= SUM_TOLERANCE => Ok(Self {
-                n_levels: schema.n_levels(),
-                kind,
-            }),
+            Ok(kind) if (sum - 1.0).abs() <= SUM_TOLERANCE => Ok(Self { n_levels: schema.n_levels(), kind }),
             _ => Err(SamplerError::Sum { found: sum }),
         }
     }
@@ -113,9 +102,7 @@ pub enum SamplerError {
         found: f64,
     },
     /// `some` means 2 to all but one, which needs 3 objectives.
-    #[error(
-        "request mix: some: {found} with {n_objectives} objective(s), expected 0 with fewer than 3"
-    )]
+    #[error("request mix: some: {found} with {n_objectives} objective(s), expected 0 with fewer than 3")]
     TooFewForSome {
         /// The share.
         found: f64,
@@ -132,18 +119,12 @@ mod tests {
     use crate::Objective;
 
     fn schema(n_objectives: usize) -> ObjectiveSchema {
-        let objectives =
-            (0..n_objectives).map(|i| Objective::with_scale(format!("o{i}"), 0, i as i64 + 1));
+        let objectives = (0..n_objectives).map(|i| Objective::with_scale(format!("o{i}"), 0, i as i64 + 1));
         ObjectiveSchema::new(objectives.collect()).unwrap()
     }
 
     fn mix(free: f64, one: f64, some: f64, all: f64) -> RequestMix {
-        RequestMix {
-            free,
-            one,
-            some,
-            all,
-        }
+        RequestMix { free, one, some, all }
     }
 
     #[test]
@@ -177,12 +158,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..500 {
             let levels = sampler.sample(&mut rng).levels;
-            seen.insert(
-                levels
-                    .into_iter()
-                    .map(|level| level.unwrap() as usize)
-                    .collect::<Vec<_>>(),
-            );
+            seen.insert(levels.into_iter().map(|level| level.unwrap() as usize).collect::<Vec<_>>());
         }
         assert_eq!(seen.len(), 2 * 3 * 4);
     }
@@ -190,38 +166,17 @@ mod tests {
     #[test]
     fn a_bad_mix_is_refused() {
         for (mix, n_objectives, message) in [
-            (
-                mix(-0.5, 0.5, 0.5, 0.5),
-                3,
-                "request mix: free: -0.5, expected a share from 0 to 1",
-            ),
-            (
-                mix(0.0, f64::NAN, 0.5, 0.5),
-                3,
-                "request mix: one: NaN, expected a share from 0 to 1",
-            ),
-            (
-                mix(0.5, 0.0, 0.0, 0.75),
-                3,
-                "request mix: shares sum to 1.25, expected 1",
-            ),
-            (
-                mix(0.0, 0.0, 0.0, 0.0),
-                3,
-                "request mix: shares sum to 0, expected 1",
-            ),
+            (mix(-0.5, 0.5, 0.5, 0.5), 3, "request mix: free: -0.5, expected a share from 0 to 1"),
+            (mix(0.0, f64::NAN, 0.5, 0.5), 3, "request mix: one: NaN, expected a share from 0 to 1"),
+            (mix(0.5, 0.0, 0.0, 0.75), 3, "request mix: shares sum to 1.25, expected 1"),
+            (mix(0.0, 0.0, 0.0, 0.0), 3, "request mix: shares sum to 0, expected 1"),
             (
                 mix(0.5, 0.0, 0.5, 0.0),
                 2,
                 "request mix: some: 0.5 with 2 objective(s), expected 0 with fewer than 3",
             ),
         ] {
-            assert_eq!(
-                PreferenceSampler::new(mix, &schema(n_objectives))
-                    .unwrap_err()
-                    .to_string(),
-                message
-            );
+            assert_eq!(PreferenceSampler::new(mix, &schema(n_objectives)).unwrap_err().to_string(), message);
         }
     }
 }

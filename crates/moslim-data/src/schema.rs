@@ -40,15 +40,9 @@ impl ObjectiveSchema {
             return Err(SchemaError::NoObjectives);
         }
         for (i, objective) in objectives.iter().enumerate() {
-            check_name(&objective.name)
-                .map_err(|problem| SchemaError::ObjectiveName { problem })?;
-            if objectives[..i]
-                .iter()
-                .any(|earlier| earlier.name == objective.name)
-            {
-                return Err(SchemaError::DuplicateObjective {
-                    objective: objective.name.clone(),
-                });
+            check_name(&objective.name).map_err(|problem| SchemaError::ObjectiveName { problem })?;
+            if objectives[..i].iter().any(|earlier| earlier.name == objective.name) {
+                return Err(SchemaError::DuplicateObjective { objective: objective.name.clone() });
             }
             check_levels(objective)?;
         }
@@ -72,9 +66,7 @@ impl ObjectiveSchema {
 
     /// The position of the objective with this name.
     pub fn index_of(&self, name: &str) -> Option<usize> {
-        self.objectives
-            .iter()
-            .position(|objective| objective.name == name)
+        self.objectives.iter().position(|objective| objective.name == name)
     }
 
     /// K for every objective.
@@ -84,11 +76,7 @@ impl ObjectiveSchema {
 
     /// The objectives' names as a message lists them.
     pub(crate) fn expected_names(&self) -> String {
-        let names: Vec<&str> = self
-            .objectives
-            .iter()
-            .map(|objective| objective.name.as_str())
-            .collect();
+        let names: Vec<&str> = self.objectives.iter().map(|objective| objective.name.as_str()).collect();
         names.join(", ")
     }
 }
@@ -191,14 +179,8 @@ fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
-    match name
-        .chars()
-        .find(|c| c.is_whitespace() || RESERVED.contains(c))
-    {
-        Some(found) => Err(NameError::Reserved {
-            name: name.into(),
-            found,
-        }),
+    match name.chars().find(|c| c.is_whitespace() || RESERVED.contains(c)) {
+        Some(found) => Err(NameError::Reserved { name: name.into(), found }),
         None => Ok(()),
     }
 }
@@ -206,21 +188,12 @@ fn check_name(name: &str) -> Result<(), NameError> {
 fn check_levels(objective: &Objective) -> Result<(), SchemaError> {
     let Objective { name, levels } = objective;
     if levels.len() < 2 {
-        return Err(SchemaError::TooFewLevels {
-            objective: name.clone(),
-            found: levels.len(),
-        });
+        return Err(SchemaError::TooFewLevels { objective: name.clone(), found: levels.len() });
     }
     for (i, level) in levels.iter().enumerate() {
-        check_name(level).map_err(|problem| SchemaError::LevelName {
-            objective: name.clone(),
-            problem,
-        })?;
+        check_name(level).map_err(|problem| SchemaError::LevelName { objective: name.clone(), problem })?;
         if levels[..i].contains(level) {
-            return Err(SchemaError::DuplicateLevel {
-                objective: name.clone(),
-                level: level.clone(),
-            });
+            return Err(SchemaError::DuplicateLevel { objective: name.clone(), level: level.clone() });
         }
     }
     Ok(())
@@ -231,10 +204,7 @@ mod tests {
     use super::*;
 
     fn objective(name: &str, levels: &[&str]) -> Objective {
-        Objective {
-            name: name.into(),
-            levels: levels.iter().map(|&level| level.into()).collect(),
-        }
+        Objective { name: name.into(), levels: levels.iter().map(|&level| level.into()).collect() }
     }
 
     #[test]
@@ -246,28 +216,16 @@ mod tests {
                 vec![objective("be nice", &["1", "2"])],
                 "objective name `be nice` contains ' ', expected no white space, `=` or `,`",
             ),
-            (
-                vec![objective("h", &["1", "2"]), objective("h", &["1", "2"])],
-                "h: objective listed twice",
-            ),
-            (
-                vec![objective("h", &["1"])],
-                "h: 1 level(s), expected at least 2",
-            ),
+            (vec![objective("h", &["1", "2"]), objective("h", &["1", "2"])], "h: objective listed twice"),
+            (vec![objective("h", &["1"])], "h: 1 level(s), expected at least 2"),
             (vec![objective("h", &["1", ""])], "h: level name is empty"),
             (
                 vec![objective("h", &["1", "a=b"])],
                 "h: level name `a=b` contains '=', expected no white space, `=` or `,`",
             ),
-            (
-                vec![objective("h", &["1", "2", "1"])],
-                "h: level `1` listed twice",
-            ),
+            (vec![objective("h", &["1", "2", "1"])], "h: level `1` listed twice"),
         ] {
-            assert_eq!(
-                ObjectiveSchema::new(objectives).unwrap_err().to_string(),
-                message
-            );
+            assert_eq!(ObjectiveSchema::new(objectives).unwrap_err().to_string(), message);
         }
     }
 
@@ -277,26 +235,17 @@ mod tests {
             r#"[{"name": "helpfulness", "scale": [1, 3]}, {"name": "tone", "levels": ["cold", "warm"]}]"#,
         )
         .unwrap();
-        assert_eq!(
-            schema.objectives()[0],
-            Objective::with_scale("helpfulness", 1, 3)
-        );
+        assert_eq!(schema.objectives()[0], Objective::with_scale("helpfulness", 1, 3));
         assert_eq!(schema.objectives()[1], objective("tone", &["cold", "warm"]));
         let written = serde_json::to_string(&schema).unwrap();
-        assert_eq!(
-            serde_json::from_str::<ObjectiveSchema>(&written).unwrap(),
-            schema
-        );
+        assert_eq!(serde_json::from_str::<ObjectiveSchema>(&written).unwrap(), schema);
     }
 
     #[test]
     fn a_file_is_checked_as_well() {
         for (file, message) in [
             (r#"[]"#, "no objectives"),
-            (
-                r#"[{"name": "h"}]"#,
-                "h: expected either `levels` or `scale`",
-            ),
+            (r#"[{"name": "h"}]"#, "h: expected either `levels` or `scale`"),
             (
                 r#"[{"name": "h", "scale": [1, 2], "levels": ["a", "b"]}]"#,
                 "h: expected either `levels` or `scale`",
@@ -309,18 +258,10 @@ mod tests {
                 r#"[{"name": "h", "scale": [-9223372036854775808, 9223372036854775807]}]"#,
                 "with 2 to 1000 levels",
             ),
-            (
-                r#"[{"name": "h", "levels": ["a", "a"]}]"#,
-                "h: level `a` listed twice",
-            ),
-            (
-                r#"[{"name": "h", "scale": [1, 2], "weight": 1}]"#,
-                "unknown field `weight`",
-            ),
+            (r#"[{"name": "h", "levels": ["a", "a"]}]"#, "h: level `a` listed twice"),
+            (r#"[{"name": "h", "scale": [1, 2], "weight": 1}]"#, "unknown field `weight`"),
         ] {
-            let error = serde_json::from_str::<ObjectiveSchema>(file)
-                .unwrap_err()
-                .to_string();
+            let error = serde_json::from_str::<ObjectiveSchema>(file).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
         }
     }

@@ -34,9 +34,7 @@ pub fn split_by_prompt(
         (0.0..=1.0).contains(&held_out_share),
         "held-out share {held_out_share}, expected a number from 0 to 1"
     );
-    responses
-        .into_iter()
-        .partition(|response| unit_interval(hash(seed, &response.prompt)) >= held_out_share)
+    responses.into_iter().partition(|response| unit_interval(hash(seed, &response.prompt)) >= held_out_share)
 }
 
 /// A 64-bit hash that never changes with a compiler, a platform or a dependency, unlike the standard library's.
@@ -51,9 +49,7 @@ fn hash(seed: u64, text: &str) -> u64 {
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    bytes.fold(OFFSET_BASIS, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
-    })
+    bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
 /// The finalizer of MurmurHash3's 128-bit variant (`fmix64`): every input bit changes every output bit with probability ½.

@@ -1,28 +1,20 @@
 //! Prompt codecs and requests: the forms they write, what they refuse, and the law that what is written is read back.
 
-use moslim_data::{
-    CodecError, Objective, ObjectiveSchema, PromptCodec, PromptCodecConfig, Request,
-};
+use moslim_data::{CodecError, Objective, ObjectiveSchema, PromptCodec, PromptCodecConfig, Request};
 use proptest::prelude::*;
 
 fn schema() -> ObjectiveSchema {
     ObjectiveSchema::new(vec![
         Objective::with_scale("helpfulness", 1, 5),
         Objective::with_scale("honesty", 1, 15),
-        Objective {
-            name: "tone".into(),
-            levels: vec!["cold".into(), "warm".into()],
-        },
+        Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] },
     ])
     .unwrap()
 }
 
 fn with_sentences() -> PromptCodecConfig {
     let sentences = ["Be cold.", "Be warm."].map(String::from).to_vec();
-    PromptCodecConfig {
-        sentences: [("tone".to_owned(), sentences)].into(),
-        ..PromptCodecConfig::sentences()
-    }
+    PromptCodecConfig { sentences: [("tone".to_owned(), sentences)].into(), ..PromptCodecConfig::sentences() }
 }
 
 fn configs() -> Vec<PromptCodecConfig> {
@@ -38,50 +30,24 @@ fn configs() -> Vec<PromptCodecConfig> {
         template: "{prompt}{request}".into(),
         ..PromptCodecConfig::cpo_tokens()
     };
-    let presets = [
-        PromptCodecConfig::cpo_tokens(),
-        PromptCodecConfig::one_token(),
-        PromptCodecConfig::level_list(),
-    ];
-    presets
-        .into_iter()
-        .chain([
-            PromptCodecConfig::sentences(),
-            with_sentences(),
-            framed,
-            tight,
-        ])
-        .collect()
+    let presets =
+        [PromptCodecConfig::cpo_tokens(), PromptCodecConfig::one_token(), PromptCodecConfig::level_list()];
+    presets.into_iter().chain([PromptCodecConfig::sentences(), with_sentences(), framed, tight]).collect()
 }
 
 #[test]
 fn the_presets_write_their_forms() {
     let request = Request::parse("helpfulness=5,tone=warm", &schema()).unwrap();
     for (config, expected) in [
-        (
-            PromptCodecConfig::cpo_tokens(),
-            "< helpfulness: 5 > < tone: warm > Why?",
-        ),
-        (
-            PromptCodecConfig::one_token(),
-            "Why? <helpfulness:5><tone:warm>",
-        ),
-        (
-            PromptCodecConfig::level_list(),
-            "Why?\nhelpfulness:5,tone:warm",
-        ),
-        (
-            PromptCodecConfig::sentences(),
-            "Why? Answer with helpfulness 5. Answer with tone warm.",
-        ),
+        (PromptCodecConfig::cpo_tokens(), "< helpfulness: 5 > < tone: warm > Why?"),
+        (PromptCodecConfig::one_token(), "Why? <helpfulness:5><tone:warm>"),
+        (PromptCodecConfig::level_list(), "Why?\nhelpfulness:5,tone:warm"),
+        (PromptCodecConfig::sentences(), "Why? Answer with helpfulness 5. Answer with tone warm."),
         (with_sentences(), "Why? Answer with helpfulness 5. Be warm."),
     ] {
         let codec = PromptCodec::new(config, &schema()).unwrap();
         assert_eq!(codec.render("Why?", &request).unwrap(), expected);
-        assert_eq!(
-            codec.render("Why?", &Request::free(&schema())).unwrap(),
-            "Why?"
-        );
+        assert_eq!(codec.render("Why?", &Request::free(&schema())).unwrap(), "Why?");
     }
 }
 
@@ -98,26 +64,19 @@ fn the_items_are_those_of_all_whole_levels() {
 #[test]
 fn a_number_may_run_into_a_full_stop() {
     let codec = PromptCodec::new(PromptCodecConfig::sentences(), &schema()).unwrap();
-    let (prompt, request) = codec
-        .parse("Why? Answer with helpfulness 3.5. Answer with honesty 15.")
-        .unwrap();
+    let (prompt, request) = codec.parse("Why? Answer with helpfulness 3.5. Answer with honesty 15.").unwrap();
     assert_eq!(prompt, "Why?");
     assert_eq!(request.describe(&schema()), "helpfulness=3.5,honesty=15");
 
     // Only the number as it would be written is an item.
     let text = "Why? Answer with helpfulness 3.50.";
-    assert_eq!(
-        codec.parse(text).unwrap(),
-        (text.to_owned(), Request::free(&schema()))
-    );
+    assert_eq!(codec.parse(text).unwrap(), (text.to_owned(), Request::free(&schema())));
 }
 
 #[test]
 fn items_are_read_in_any_order_but_each_objective_once() {
     let codec = PromptCodec::new(PromptCodecConfig::cpo_tokens(), &schema()).unwrap();
-    let (prompt, request) = codec
-        .parse("< tone: warm > < honesty: 3 > < tone: cold > Why?")
-        .unwrap();
+    let (prompt, request) = codec.parse("< tone: warm > < honesty: 3 > < tone: cold > Why?").unwrap();
     assert_eq!(prompt, "< tone: cold > Why?");
     assert_eq!(request.describe(&schema()), "honesty=3,tone=warm");
 }
@@ -125,20 +84,10 @@ fn items_are_read_in_any_order_but_each_objective_once() {
 #[test]
 fn a_prompt_with_an_item_where_the_request_stands_is_refused() {
     let codec = PromptCodec::new(PromptCodecConfig::cpo_tokens(), &schema()).unwrap();
-    for (request, found) in [
-        ("", "tone=warm"),
-        ("helpfulness=5", "helpfulness=5,tone=warm"),
-    ] {
-        let error = codec
-            .render(
-                "< tone: warm > Why?",
-                &Request::parse(request, &schema()).unwrap(),
-            )
-            .unwrap_err();
-        let expected = CodecError::ReadsDifferently {
-            asked: request.into(),
-            found: found.into(),
-        };
+    for (request, found) in [("", "tone=warm"), ("helpfulness=5", "helpfulness=5,tone=warm")] {
+        let error =
+            codec.render("< tone: warm > Why?", &Request::parse(request, &schema()).unwrap()).unwrap_err();
+        let expected = CodecError::ReadsDifferently { asked: request.into(), found: found.into() };
         assert_eq!(error, expected);
     }
     let request = Request::parse("tone=cold", &schema()).unwrap();
@@ -152,27 +101,11 @@ fn a_prompt_with_an_item_where_the_request_stands_is_refused() {
 fn a_level_without_a_text_is_refused() {
     let codec = PromptCodec::new(with_sentences(), &schema()).unwrap();
     for (levels, message) in [
-        (
-            [None, None, Some(0.5)],
-            "tone: no text for a level at position 0.5",
-        ),
-        (
-            [Some(5.0), None, None],
-            "helpfulness: no text for a level at position 5",
-        ),
-        (
-            [Some(f64::NAN), None, None],
-            "helpfulness: no text for a level at position NaN",
-        ),
+        ([None, None, Some(0.5)], "tone: no text for a level at position 0.5"),
+        ([Some(5.0), None, None], "helpfulness: no text for a level at position 5"),
+        ([Some(f64::NAN), None, None], "helpfulness: no text for a level at position NaN"),
     ] {
-        let error = codec
-            .render(
-                "Why?",
-                &Request {
-                    levels: levels.into(),
-                },
-            )
-            .unwrap_err();
+        let error = codec.render("Why?", &Request { levels: levels.into() }).unwrap_err();
         assert_eq!(error.to_string(), message);
     }
 }
@@ -181,101 +114,60 @@ fn a_level_without_a_text_is_refused() {
 fn a_config_that_cannot_work_is_refused() {
     let base = PromptCodecConfig::one_token;
     let sentences = |name: &str, texts: &[&str]| PromptCodecConfig {
-        sentences: [(
-            name.to_owned(),
-            texts.iter().map(|&text| text.to_owned()).collect(),
-        )]
-        .into(),
+        sentences: [(name.to_owned(), texts.iter().map(|&text| text.to_owned()).collect())].into(),
         ..base()
     };
     for (config, message) in [
         (
-            PromptCodecConfig {
-                item: "<{objective}>".into(),
-                ..base()
-            },
+            PromptCodecConfig { item: "<{objective}>".into(), ..base() },
             "item `<{objective}>`: {level} found 0 time(s), expected exactly once",
         ),
         (
-            PromptCodecConfig {
-                template: "{request}".into(),
-                ..base()
-            },
+            PromptCodecConfig { template: "{request}".into(), ..base() },
             "template `{request}`: {prompt} found 0 time(s), expected exactly once",
         ),
         (
-            PromptCodecConfig {
-                template: "{prompt}{request}{request}".into(),
-                ..base()
-            },
+            PromptCodecConfig { template: "{prompt}{request}{request}".into(), ..base() },
             "template `{prompt}{request}{request}`: {request} found 2 time(s), expected exactly once",
         ),
         (
-            PromptCodecConfig {
-                item: "{level}".into(),
-                ..base()
-            },
+            PromptCodecConfig { item: "{level}".into(), ..base() },
             "`1` can be read as `helpfulness=1` and as `honesty=1`",
         ),
-        (
-            sentences("tone", &["same", "same"]),
-            "`same` can be read as `tone=cold` and as `tone=warm`",
-        ),
+        (sentences("tone", &["same", "same"]), "`same` can be read as `tone=cold` and as `tone=warm`"),
         (
             sentences("tone", &["cold", "<helpfulness:1><honesty:1>"]),
             "`<helpfulness:1><honesty:1>` can be read as `helpfulness=1,honesty=1` and as `tone=warm`",
         ),
-        (
-            sentences("tone", &["", "warm"]),
-            "tone: level cold has an empty text",
-        ),
-        (
-            sentences("tone", &["warm"]),
-            "sentences: tone: 1 text(s), expected one for each of 2 levels",
-        ),
+        (sentences("tone", &["", "warm"]), "tone: level cold has an empty text"),
+        (sentences("tone", &["warm"]), "sentences: tone: 1 text(s), expected one for each of 2 levels"),
         (
             sentences("wit", &["dull", "witty"]),
             "sentences: unknown objective `wit`, expected one of helpfulness, honesty, tone",
         ),
     ] {
-        assert_eq!(
-            PromptCodec::new(config, &schema()).unwrap_err().to_string(),
-            message
-        );
+        assert_eq!(PromptCodec::new(config, &schema()).unwrap_err().to_string(), message);
     }
 }
 
 #[test]
 fn a_config_file_is_complete_and_has_no_unknown_keys() {
-    let file =
-        r#"{"item": "<{objective}:{level}>", "separator": "", "template": "{prompt} {request}"}"#;
-    assert_eq!(
-        serde_json::from_str::<PromptCodecConfig>(file).unwrap(),
-        PromptCodecConfig::one_token()
-    );
+    let file = r#"{"item": "<{objective}:{level}>", "separator": "", "template": "{prompt} {request}"}"#;
+    assert_eq!(serde_json::from_str::<PromptCodecConfig>(file).unwrap(), PromptCodecConfig::one_token());
     let file = r#"{"item": "i", "separator": "", "template": "t", "prefix": ""}"#;
-    assert!(
-        serde_json::from_str::<PromptCodecConfig>(file)
-            .unwrap_err()
-            .to_string()
-            .contains("`prefix`")
-    );
+    assert!(serde_json::from_str::<PromptCodecConfig>(file).unwrap_err().to_string().contains("`prefix`"));
 }
 
 /// One to four objectives with scales or names, made of characters that item templates use as well.
 fn any_schema() -> impl Strategy<Value = ObjectiveSchema> {
-    let scale = (-3..3_i64, 1..6_i64).prop_map(|(lowest, length)| {
-        (lowest..=lowest + length)
-            .map(|level| level.to_string())
-            .collect()
-    });
-    let names = prop::collection::btree_set("[a-c0-2.:{}é]{1,3}", 2..5)
-        .prop_map(|names| names.into_iter().collect());
+    let scale = (-3..3_i64, 1..6_i64)
+        .prop_map(|(lowest, length)| (lowest..=lowest + length).map(|level| level.to_string()).collect());
+    let names =
+        prop::collection::btree_set("[a-c0-2.:{}é]{1,3}", 2..5).prop_map(|names| names.into_iter().collect());
     let levels = prop_oneof![scale, names];
     prop::collection::btree_map("[a-c:{}<é]{1,3}", levels, 1..5).prop_map(|objectives| {
-        let objectives = objectives
-            .into_iter()
-            .map(|(name, levels): (_, Vec<String>)| Objective { name, levels });
+        let objectives =
+            objectives.into_iter().map(|(name, levels): (_, Vec<String>)| Objective { name, levels });
         ObjectiveSchema::new(objectives.collect()).unwrap()
     })
 }
@@ -286,23 +178,13 @@ fn any_request() -> impl Strategy<Value = Vec<Option<(f64, bool)>>> {
 }
 
 fn request_for(schema: &ObjectiveSchema, shares: &[Option<(f64, bool)>]) -> Request {
-    let levels = schema
-        .objectives()
-        .iter()
-        .zip(shares)
-        .map(|(objective, share)| {
-            let (share, is_whole) = (*share)?;
-            let position = share * (objective.n_levels() - 1) as f64;
-            let has_fractions = objective.position_name(0.5).is_some();
-            Some(if is_whole || !has_fractions {
-                position.round()
-            } else {
-                (position * 1000.0).round() / 1000.0
-            })
-        });
-    Request {
-        levels: levels.collect(),
-    }
+    let levels = schema.objectives().iter().zip(shares).map(|(objective, share)| {
+        let (share, is_whole) = (*share)?;
+        let position = share * (objective.n_levels() - 1) as f64;
+        let has_fractions = objective.position_name(0.5).is_some();
+        Some(if is_whole || !has_fractions { position.round() } else { (position * 1000.0).round() / 1000.0 })
+    });
+    Request { levels: levels.collect() }
 }
 
 /// Prompts made of any text and of pieces of items.
@@ -318,21 +200,13 @@ fn any_prompt(codec: PromptCodec) -> impl Strategy<Value = String> {
 fn any_case() -> impl Strategy<Value = (PromptCodec, ObjectiveSchema, Request, String)> {
     (any_schema(), any_request(), prop::sample::select(configs()))
         .prop_filter_map("the items are ambiguous", |(schema, shares, config)| {
-            let config = PromptCodecConfig {
-                sentences: Default::default(),
-                ..config
-            };
+            let config = PromptCodecConfig { sentences: Default::default(), ..config };
             let codec = PromptCodec::new(config, &schema).ok()?;
             let request = request_for(&schema, &shares);
             Some((codec, schema, request))
         })
         .prop_flat_map(|(codec, schema, request)| {
-            (
-                Just(codec.clone()),
-                Just(schema),
-                Just(request),
-                any_prompt(codec),
-            )
+            (Just(codec.clone()), Just(schema), Just(request), any_prompt(codec))
         })
 }
 

@@ -10,14 +10,12 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 fn kendall(criterion: &mut Criterion) {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut values =
-        |n: usize| -> Vec<f64> { (0..n).map(|_| rng.random_range(0.0..1.0)).collect() };
+    let mut values = |n: usize| -> Vec<f64> { (0..n).map(|_| rng.random_range(0.0..1.0)).collect() };
     let (x, y) = (values(1000), values(1000));
     criterion.bench_function("kendall_tau_b/continuous/1000", |bencher| {
         bencher.iter(|| kendall_tau_b(black_box(&x), black_box(&y)));
     });
-    let levels =
-        |values: &[f64]| -> Vec<f64> { values.iter().map(|value| (5.0 * value).floor()).collect() };
+    let levels = |values: &[f64]| -> Vec<f64> { values.iter().map(|value| (5.0 * value).floor()).collect() };
     let (x, y) = (levels(&x), levels(&y));
     criterion.bench_function("kendall_tau_b/5-levels/1000", |bencher| {
         bencher.iter(|| kendall_tau_b(black_box(&x), black_box(&y)));

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use moslim_data::{Objective, ObjectiveSchema};
 use moslim_eval::chart::{
-    Bar, BarChart, BarSeries, HeatMap, LineChart, Reference, Series, SeriesStyle, VerticalMark,
-    bar_chart, heat_map, line_chart,
+    Bar, BarChart, BarSeries, HeatMap, LineChart, Reference, Series, SeriesStyle, VerticalMark, bar_chart,
+    heat_map, line_chart,
 };
 use moslim_eval::classification::HeadReport;
 use moslim_eval::controllability::{Judged, ObjectiveControl, controllability, cross_talk};
@@ -21,10 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let schema = ObjectiveSchema::new(vec![
         Objective::with_scale("helpfulness", 1, 5),
         Objective::with_scale("honesty", 1, 5),
-        Objective {
-            name: "harmlessness".into(),
-            levels: vec!["harmful".into(), "harmless".into()],
-        },
+        Objective { name: "harmlessness".into(), levels: vec!["harmful".into(), "harmless".into()] },
     ])?;
 
     let page = Page::new("A policy that mostly listens")
@@ -49,10 +46,7 @@ fn control_section(page: Page, schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -
     let judged = judged_answers(schema, rng);
     let control = controllability(&judged, schema, RESAMPLES, rng);
     let rows: Vec<Vec<String>> = control.iter().map(control_row).collect();
-    let names: Vec<String> = control
-        .iter()
-        .map(|control| control.objective.clone())
-        .collect();
+    let names: Vec<String> = control.iter().map(|control| control.objective.clone()).collect();
     page.section("Control")
         .note("Helpfulness follows the level asked for; harmlessness follows least.")
         .table(
@@ -87,40 +81,26 @@ fn control_section(page: Page, schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -
 }
 
 fn heads_section(page: Page, schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -> Page {
-    let heads: Vec<HeadReport> = schema
-        .n_levels()
-        .into_iter()
-        .map(|n_levels| made_up_head(n_levels, rng))
-        .collect();
-    let bar = |value: f64, interval: Interval| Bar {
-        value,
-        interval: Some(interval),
-    };
+    let heads: Vec<HeadReport> =
+        schema.n_levels().into_iter().map(|n_levels| made_up_head(n_levels, rng)).collect();
+    let bar = |value: f64, interval: Interval| Bar { value, interval: Some(interval) };
     page.section("Reward model")
         .figure(
             &bar_chart(&BarChart {
                 title: "Accuracy of the heads".into(),
                 y_label: "share of answers or pairs".into(),
-                groups: schema
-                    .objectives()
-                    .iter()
-                    .map(|objective| objective.name.clone())
-                    .collect(),
+                groups: schema.objectives().iter().map(|objective| objective.name.clone()).collect(),
                 series: vec![
                     BarSeries {
                         name: "intensity accuracy".into(),
                         bars: (heads.iter())
-                            .map(|head| {
-                                bar(head.intensity_accuracy, head.intervals.intensity_accuracy)
-                            })
+                            .map(|head| bar(head.intensity_accuracy, head.intervals.intensity_accuracy))
                             .collect(),
                     },
                     BarSeries {
                         name: "pairwise accuracy".into(),
                         bars: (heads.iter())
-                            .map(|head| {
-                                bar(head.pairwise_accuracy, head.intervals.pairwise_accuracy)
-                            })
+                            .map(|head| bar(head.pairwise_accuracy, head.intervals.pairwise_accuracy))
                             .collect(),
                     },
                 ],
@@ -140,11 +120,7 @@ fn heads_section(page: Page, schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -> 
                 series: (schema.objectives().iter().zip(&heads))
                     .map(|(objective, head)| Series {
                         name: format!("{} (ECE {:.3})", objective.name, head.ece),
-                        points: head
-                            .reliability
-                            .iter()
-                            .map(|bin| (bin.confidence, bin.accuracy))
-                            .collect(),
+                        points: head.reliability.iter().map(|bin| (bin.confidence, bin.accuracy)).collect(),
                         style: SeriesStyle::Line,
                     })
                     .chain([Series {
@@ -173,47 +149,29 @@ fn overoptimization_section(page: Page, rng: &mut ChaCha8Rng) -> Page {
             }
         })
         .collect();
-    let curve = |score: fn(&Point) -> f64| {
-        points
-            .iter()
-            .map(|point| (point.distance(), score(point)))
-            .collect()
-    };
+    let curve =
+        |score: fn(&Point) -> f64| points.iter().map(|point| (point.distance(), score(point))).collect();
     let parting = parting_point(&points);
     let svg = line_chart(&LineChart {
         title: "Gold and proxy".into(),
         x_label: "√KL to the start policy".into(),
         y_label: "mean score".into(),
         series: vec![
-            Series {
-                name: "proxy".into(),
-                points: curve(|point| point.proxy),
-                style: SeriesStyle::Line,
-            },
-            Series {
-                name: "gold".into(),
-                points: curve(|point| point.gold),
-                style: SeriesStyle::Line,
-            },
+            Series { name: "proxy".into(), points: curve(|point| point.proxy), style: SeriesStyle::Line },
+            Series { name: "gold".into(), points: curve(|point| point.gold), style: SeriesStyle::Line },
         ],
         marks: (parting.iter())
-            .map(|&index| VerticalMark {
-                x: points[index].distance(),
-                label: "they part".into(),
-            })
+            .map(|&index| VerticalMark { x: points[index].distance(), label: "they part".into() })
             .collect(),
         ..LineChart::default()
     });
-    page.section("Over-optimisation").figure(
-        &svg,
-        "From the mark on, the proxy rises and the gold score has fallen.",
-    )
+    page.section("Over-optimisation")
+        .figure(&svg, "From the mark on, the proxy rises and the gold score has fallen.")
 }
 
 fn control_row(control: &ObjectiveControl) -> Vec<String> {
-    let with_interval = |value: f64, interval: Interval| {
-        format!("{value:.2} [{:.2}, {:.2}]", interval.low, interval.high)
-    };
+    let with_interval =
+        |value: f64, interval: Interval| format!("{value:.2} [{:.2}, {:.2}]", interval.low, interval.high);
     let (values, intervals) = (&control.measures, &control.intervals);
     vec![
         control.objective.clone(),
@@ -231,21 +189,14 @@ fn judged_answers(schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -> Vec<Judged>
         .map(|answer| {
             let (asked, achieved) = (schema.n_levels().into_iter())
                 .map(|n_levels| {
-                    let asked = rng
-                        .random_bool(2.0 / 3.0)
-                        .then(|| rng.random_range(0..n_levels));
+                    let asked = rng.random_bool(2.0 / 3.0).then(|| rng.random_range(0..n_levels));
                     let wobble = rng.random_range(0..=2);
-                    let achieved = (asked.unwrap_or(n_levels / 2) + wobble)
-                        .saturating_sub(1)
-                        .min(n_levels - 1);
+                    let achieved =
+                        (asked.unwrap_or(n_levels / 2) + wobble).saturating_sub(1).min(n_levels - 1);
                     (asked, achieved)
                 })
                 .unzip();
-            Judged {
-                prompt: answer / 8,
-                asked,
-                achieved,
-            }
+            Judged { prompt: answer / 8, asked, achieved }
         })
         .collect()
 }
@@ -254,9 +205,7 @@ fn judged_answers(schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -> Vec<Judged>
 fn made_up_head(n_levels: usize, rng: &mut ChaCha8Rng) -> HeadReport {
     let (mut probabilities, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..800 {
-        let label = rng
-            .random_range(0..n_levels)
-            .max(rng.random_range(0..n_levels));
+        let label = rng.random_range(0..n_levels).max(rng.random_range(0..n_levels));
         let mut row: Vec<f64> = (0..n_levels).map(|_| rng.random_range(0.0..1.0)).collect();
         row[label] += rng.random_range(0.0..2.0);
         let total: f64 = row.iter().sum();

@@ -73,11 +73,7 @@ pub struct HeadIntervals {
 /// assert_eq!(moslim_eval::classification::expected_level(&[0.25, 0.25, 0.5]), 1.25);
 /// ```
 pub fn expected_level(probabilities: &[f64]) -> f64 {
-    probabilities
-        .iter()
-        .enumerate()
-        .map(|(level, probability)| level as f64 * probability)
-        .sum()
+    probabilities.iter().enumerate().map(|(level, probability)| level as f64 * probability).sum()
 }
 
 impl HeadReport {
@@ -117,25 +113,16 @@ impl HeadReport {
         for ((row, &label), &prompt) in probabilities.iter().zip(labels).zip(prompts) {
             let predicted = most_probable(row);
             confusion.count(label, predicted);
-            hits_by_prompt
-                .entry(prompt)
-                .or_default()
-                .add(f64::from(predicted == label));
+            hits_by_prompt.entry(prompt).or_default().add(f64::from(predicted == label));
             brier.push(
-                (row.iter().enumerate())
-                    .map(|(c, p)| (p - f64::from(c == label)).powi(2))
-                    .sum::<f64>(),
+                (row.iter().enumerate()).map(|(c, p)| (p - f64::from(c == label)).powi(2)).sum::<f64>(),
             );
         }
         let hits_by_prompt: Vec<Share> = hits_by_prompt.into_values().collect();
-        let expected: Vec<f64> = probabilities
-            .iter()
-            .map(|row| expected_level(row))
-            .collect();
+        let expected: Vec<f64> = probabilities.iter().map(|row| expected_level(row)).collect();
         let labels_as_numbers: Vec<f64> = labels.iter().map(|&label| label as f64).collect();
-        let distances: Vec<f64> = (expected.iter().zip(&labels_as_numbers))
-            .map(|(e, label)| (e - label).abs())
-            .collect();
+        let distances: Vec<f64> =
+            (expected.iter().zip(&labels_as_numbers)).map(|(e, label)| (e - label).abs()).collect();
         let ordered_pairs = ordered_pairs(&expected, labels, prompts);
         let reliability = reliability(probabilities, labels);
         let recall_by_level = recall_by_level(&confusion);
@@ -178,12 +165,10 @@ impl Share {
     }
 
     fn sum<'a>(shares: impl IntoIterator<Item = &'a Share>) -> Share {
-        shares
-            .into_iter()
-            .fold(Share::default(), |sum, share| Share {
-                hits: sum.hits + share.hits,
-                total: sum.total + share.total,
-            })
+        shares.into_iter().fold(Share::default(), |sum, share| Share {
+            hits: sum.hits + share.hits,
+            total: sum.total + share.total,
+        })
     }
 
     fn value(self) -> f64 {
@@ -208,12 +193,7 @@ fn most_probable(probabilities: &[f64]) -> Level {
 }
 
 fn majority(confusion: &CountMatrix) -> f64 {
-    let most: usize = confusion
-        .rows()
-        .iter()
-        .map(|row| row.iter().sum())
-        .max()
-        .unwrap_or(0);
+    let most: usize = confusion.rows().iter().map(|row| row.iter().sum()).max().unwrap_or(0);
     most as f64 / confusion.total() as f64
 }
 
@@ -235,13 +215,7 @@ fn f1_by_level(confusion: &CountMatrix) -> Vec<f64> {
 }
 
 fn mean_of_defined(values: &[f64]) -> f64 {
-    mean(
-        &values
-            .iter()
-            .copied()
-            .filter(|value| value.is_finite())
-            .collect::<Vec<_>>(),
-    )
+    mean(&values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -251,20 +225,11 @@ mod tests {
     use super::*;
 
     fn report(probabilities: &[Vec<f64>], labels: &[Level], prompts: &[usize]) -> HeadReport {
-        HeadReport::new(
-            probabilities,
-            labels,
-            prompts,
-            400,
-            &mut ChaCha8Rng::seed_from_u64(5),
-        )
+        HeadReport::new(probabilities, labels, prompts, 400, &mut ChaCha8Rng::seed_from_u64(5))
     }
 
     fn assert_close(found: f64, expected: f64) {
-        assert!(
-            (found - expected).abs() < 1e-12,
-            "{found} instead of {expected}"
-        );
+        assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
     }
 
     /// Predicted 0, 1, 2, 0 for the labels 0, 1, 1, 2.
@@ -308,14 +273,7 @@ mod tests {
     fn calibration_by_hand() {
         let report = four_answers();
         // 0.6 opens the tenth bin of 15, which holds a miss and a miss; 0.8 and 0.9 are hits in bins of their own.
-        assert_eq!(
-            report
-                .reliability
-                .iter()
-                .map(|bin| bin.n)
-                .collect::<Vec<_>>(),
-            [2, 1, 1]
-        );
+        assert_eq!(report.reliability.iter().map(|bin| bin.n).collect::<Vec<_>>(), [2, 1, 1]);
         assert_close(report.ece, (2.0 * 0.6 + 0.2 + 0.1) / 4.0);
         // 0.04+0.04, 0.01+0.01, 0.36+0.36, 0.36+0.04+0.64
         assert_close(report.brier, (0.08 + 0.02 + 0.72 + 1.04) / 4.0);
@@ -326,27 +284,15 @@ mod tests {
         // One prompt is all right, the other all wrong: a draw of two gives 0, 1/2 or 1.
         let probabilities = vec![vec![1.0, 0.0]; 20];
         let labels: Vec<Level> = (0..20).map(|answer| answer / 10).collect();
-        let interval = report(&probabilities, &labels, &labels)
-            .intervals
-            .intensity_accuracy;
-        assert_eq!(
-            interval,
-            Interval {
-                low: 0.0,
-                high: 1.0
-            }
-        );
+        let interval = report(&probabilities, &labels, &labels).intervals.intensity_accuracy;
+        assert_eq!(interval, Interval { low: 0.0, high: 1.0 });
     }
 
     #[test]
     fn no_answers_give_nulls_and_a_broken_head_gives_no_panic() {
         let json = serde_json::to_value(report(&[], &[], &[])).unwrap();
         assert_eq!(json["n"], 0);
-        assert!(
-            json["intensity_accuracy"].is_null()
-                && json["ece"].is_null()
-                && json["majority"].is_null()
-        );
+        assert!(json["intensity_accuracy"].is_null() && json["ece"].is_null() && json["majority"].is_null());
         let broken = report(&[vec![f64::NAN, f64::NAN]], &[1], &[0]);
         assert!(broken.mae.is_nan() && broken.ece.is_nan() && broken.brier.is_nan());
     }

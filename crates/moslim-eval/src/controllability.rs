@@ -152,9 +152,8 @@ pub fn controllability(
 /// When an answer does not have one entry per objective.
 pub fn cross_talk(judged: &[Judged], schema: &ObjectiveSchema) -> Vec<Vec<Option<f64>>> {
     check_lengths(judged, schema);
-    let scaled = |index: usize, level: Level| {
-        level as f64 / (schema.objectives()[index].n_levels() as f64 - 1.0)
-    };
+    let scaled =
+        |index: usize, level: Level| level as f64 / (schema.objectives()[index].n_levels() as f64 - 1.0);
     let entry = |i: usize, j: usize| {
         let (asked, achieved): (Vec<f64>, Vec<f64>) = (judged.iter())
             .filter(|answer| i == j || answer.asked[j].is_none())
@@ -163,9 +162,7 @@ pub fn cross_talk(judged: &[Judged], schema: &ObjectiveSchema) -> Vec<Vec<Option
         Some(slope(&asked, &achieved)).filter(|slope| slope.is_finite())
     };
     let n_objectives = schema.objectives().len();
-    (0..n_objectives)
-        .map(|i| (0..n_objectives).map(|j| entry(i, j)).collect())
-        .collect()
+    (0..n_objectives).map(|i| (0..n_objectives).map(|j| entry(i, j)).collect()).collect()
 }
 
 fn check_lengths(judged: &[Judged], schema: &ObjectiveSchema) {
@@ -182,11 +179,7 @@ fn check_lengths(judged: &[Judged], schema: &ObjectiveSchema) {
 
 /// The mean achieved level of the levels that were asked for, from the lowest to the highest.
 fn means_of_asked(matrix: &CountMatrix) -> Vec<f64> {
-    matrix
-        .mean_by_row()
-        .into_iter()
-        .filter(|mean| mean.is_finite())
-        .collect()
+    matrix.mean_by_row().into_iter().filter(|mean| mean.is_finite()).collect()
 }
 
 /// A count, as a number like its siblings; NaN when nothing was asked.
@@ -214,18 +207,13 @@ mod tests {
     use super::*;
 
     fn schema(n_levels: &[i64]) -> ObjectiveSchema {
-        let objectives = (n_levels.iter().enumerate()).map(|(index, &n_levels)| {
-            Objective::with_scale(format!("objective-{index}"), 1, n_levels)
-        });
+        let objectives = (n_levels.iter().enumerate())
+            .map(|(index, &n_levels)| Objective::with_scale(format!("objective-{index}"), 1, n_levels));
         ObjectiveSchema::new(objectives.collect()).unwrap()
     }
 
     fn judged(prompt: usize, asked: &[Option<Level>], achieved: &[Level]) -> Judged {
-        Judged {
-            prompt,
-            asked: asked.to_vec(),
-            achieved: achieved.to_vec(),
-        }
+        Judged { prompt, asked: asked.to_vec(), achieved: achieved.to_vec() }
     }
 
     fn measure(judged: &[Judged], schema: &ObjectiveSchema) -> Vec<ObjectiveControl> {
@@ -244,10 +232,7 @@ mod tests {
     fn measures_equal_the_golden_values() {
         let control = measure(&golden(), &schema(&[5])).remove(0);
         let measures = control.measures;
-        assert_eq!(
-            (measures.exact, measures.within_one, measures.mae),
-            (0.6, 1.0, 0.4)
-        );
+        assert_eq!((measures.exact, measures.within_one, measures.mae), (0.6, 1.0, 0.4));
         assert!((measures.spearman - 0.894_792).abs() < 1e-6);
         assert!((measures.kendall_tau_b - 0.805_807).abs() < 1e-6);
         assert!((measures.quadratic_weighted_kappa - 0.894_737).abs() < 1e-6);
@@ -257,33 +242,20 @@ mod tests {
         assert_eq!((control.n_answers, control.n_prompts), (10, 2));
         assert_eq!(control.matrix.rows()[2], [0, 1, 1, 0, 0]);
         // Both prompts hit 3 of 5, so no draw of prompts can change the share; the distances are 2 and 2 as well.
-        assert_eq!(
-            control.intervals.exact,
-            Interval {
-                low: 0.6,
-                high: 0.6
-            }
-        );
+        assert_eq!(control.intervals.exact, Interval { low: 0.6, high: 0.6 });
         // The first prompt alone spans 0 to 3, the second 1 to 4: the range is 3 in every draw.
-        assert_eq!(
-            control.intervals.dynamic_range,
-            Interval {
-                low: 3.0,
-                high: 3.0
-            }
-        );
+        assert_eq!(control.intervals.dynamic_range, Interval { low: 3.0, high: 3.0 });
         let kappa = control.intervals.quadratic_weighted_kappa;
         assert!(
-            kappa.low <= measures.quadratic_weighted_kappa
-                && measures.quadratic_weighted_kappa <= kappa.high
+            kappa.low <= measures.quadratic_weighted_kappa && measures.quadratic_weighted_kappa <= kappa.high
         );
     }
 
     #[test]
     fn a_fall_between_neighbours_asked_for_is_a_violation() {
         // Means 2, 1, 3 for the levels 0, 1 and 3; level 2 was never asked.
-        let answers = [(0, 2), (1, 1), (3, 3)]
-            .map(|(asked, achieved)| judged(0, &[Some(asked)], &[achieved]));
+        let answers =
+            [(0, 2), (1, 1), (3, 3)].map(|(asked, achieved)| judged(0, &[Some(asked)], &[achieved]));
         let control = measure(&answers, &schema(&[4])).remove(0);
         assert_eq!(control.measures.monotonicity_violations, 1.0);
         assert_eq!(control.measures.dynamic_range, 1.0);
@@ -318,11 +290,7 @@ mod tests {
             "dynamic_range",
         ] {
             assert!(json[name].is_null() && json.get(name).is_some(), "{name}");
-            assert_eq!(
-                json["intervals"][name],
-                serde_json::json!([null, null]),
-                "{name}"
-            );
+            assert_eq!(json["intervals"][name], serde_json::json!([null, null]), "{name}");
         }
         assert_eq!(json["matrix"], serde_json::json!([[0, 0], [0, 0]]));
         assert_eq!(json["mean_level_by_asked"], serde_json::json!([null, null]));

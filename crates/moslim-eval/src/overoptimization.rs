@@ -41,11 +41,7 @@ pub fn parting_point(points: &[Point]) -> Option<usize> {
     let raw_gold: Vec<f64> = points.iter().map(|point| point.gold).collect();
     let gold = smoothed(&raw_gold);
     let proxy = smoothed(&points.iter().map(|point| point.proxy).collect::<Vec<_>>());
-    let removed: f64 = raw_gold
-        .iter()
-        .zip(&gold)
-        .map(|(raw, smooth)| (raw - smooth).powi(2))
-        .sum();
+    let removed: f64 = raw_gold.iter().zip(&gold).map(|(raw, smooth)| (raw - smooth).powi(2)).sum();
     let noise = (removed / points.len() as f64).sqrt();
 
     let mut best = 0;
@@ -57,11 +53,7 @@ pub fn parting_point(points: &[Point]) -> Option<usize> {
         // The rounding of the smoothing alone is no fall.
         let significant = 2.0 * noise + 1e-9 * gold[best].abs();
         let parted = proxy[index] > proxy[best] && gold[best] - gold[index] > significant;
-        parted_since = if parted {
-            parted_since.or(Some(index))
-        } else {
-            None
-        };
+        parted_since = if parted { parted_since.or(Some(index)) } else { None };
     }
     parted_since
 }
@@ -81,13 +73,7 @@ mod tests {
     use super::*;
 
     fn points(gold: &[f64], proxy: &[f64]) -> Vec<Point> {
-        (gold.iter().zip(proxy))
-            .map(|(&gold, &proxy)| Point {
-                kl: 0.0,
-                gold,
-                proxy,
-            })
-            .collect()
+        (gold.iter().zip(proxy)).map(|(&gold, &proxy)| Point { kl: 0.0, gold, proxy }).collect()
     }
 
     const RISING: [f64; 9] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
@@ -123,23 +109,7 @@ mod tests {
 
     #[test]
     fn distance_is_the_root_of_the_kl() {
-        assert_eq!(
-            Point {
-                kl: 9.0,
-                gold: 0.0,
-                proxy: 0.0
-            }
-            .distance(),
-            3.0
-        );
-        assert_eq!(
-            Point {
-                kl: -0.01,
-                gold: 0.0,
-                proxy: 0.0
-            }
-            .distance(),
-            0.0
-        );
+        assert_eq!(Point { kl: 9.0, gold: 0.0, proxy: 0.0 }.distance(), 3.0);
+        assert_eq!(Point { kl: -0.01, gold: 0.0, proxy: 0.0 }.distance(), 0.0);
     }
 }

@@ -28,21 +28,14 @@ pub struct Page {
 impl Page {
     /// An empty page.
     pub fn new(title: &str) -> Self {
-        Self {
-            title: title.into(),
-            sections: Vec::new(),
-            body: String::new(),
-        }
+        Self { title: title.into(), sections: Vec::new(), body: String::new() }
     }
 
     /// Starts a section, which the table of contents will list.
     pub fn section(mut self, heading: &str) -> Self {
         self.sections.push(heading.into());
         let number = self.sections.len();
-        self.push(format_args!(
-            "<h2 id=\"section-{number}\">{}</h2>\n",
-            escape(heading)
-        ))
+        self.push(format_args!("<h2 id=\"section-{number}\">{}</h2>\n", escape(heading)))
     }
 
     /// A paragraph.
@@ -57,10 +50,7 @@ impl Page {
 
     /// Something that the reader must not rely on, or that went wrong.
     pub fn warning(self, text: &str) -> Self {
-        self.push(format_args!(
-            "<p class=\"note warning\" role=\"note\">{}</p>\n",
-            escape(text)
-        ))
+        self.push(format_args!("<p class=\"note warning\" role=\"note\">{}</p>\n", escape(text)))
     }
 
     /// A table; a column that holds numbers only is aligned to the right.
@@ -69,16 +59,8 @@ impl Page {
             let mut cells = rows.iter().filter_map(|row| row.get(column)).peekable();
             cells.peek().is_some() && cells.all(|cell| is_number_or_missing(cell))
         };
-        let classes: Vec<&str> = (0..headers
-            .len()
-            .max(rows.iter().map(Vec::len).max().unwrap_or(0)))
-            .map(|column| {
-                if is_numeric(column) {
-                    " class=\"number\""
-                } else {
-                    ""
-                }
-            })
+        let classes: Vec<&str> = (0..headers.len().max(rows.iter().map(Vec::len).max().unwrap_or(0)))
+            .map(|column| if is_numeric(column) { " class=\"number\"" } else { "" })
             .collect();
         let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| -> String {
             (cells.zip(&classes))
@@ -122,16 +104,10 @@ impl Page {
         let mut contents = String::new();
         if self.sections.len() > 1 {
             let items = (self.sections.iter().enumerate()).map(|(index, heading)| {
-                format!(
-                    "<li><a href=\"#section-{}\">{}</a></li>\n",
-                    index + 1,
-                    escape(heading)
-                )
+                format!("<li><a href=\"#section-{}\">{}</a></li>\n", index + 1, escape(heading))
             });
-            contents = format!(
-                "<nav aria-label=\"Contents\"><ol>\n{}</ol></nav>\n",
-                items.collect::<String>()
-            );
+            contents =
+                format!("<nav aria-label=\"Contents\"><ol>\n{}</ol></nav>\n", items.collect::<String>());
         }
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -143,9 +119,7 @@ impl Page {
     }
 
     fn push(mut self, markup: std::fmt::Arguments) -> Self {
-        self.body
-            .write_fmt(markup)
-            .expect("a string can always be written");
+        self.body.write_fmt(markup).expect("a string can always be written");
         self
     }
 }
@@ -167,8 +141,7 @@ fn escape(text: &str) -> String {
 
 /// `0.61`, `-3`, `12 %`, `0.61 [0.5, 0.7]`, `0.3 ± 0.1`, or a dash or nothing where there is no number.
 fn is_number_or_missing(cell: &str) -> bool {
-    cell.chars()
-        .all(|character| character.is_ascii_digit() || " .,+-−–—%±[]()e×".contains(character))
+    cell.chars().all(|character| character.is_ascii_digit() || " .,+-−–—%±[]()e×".contains(character))
 }
 
 #[cfg(test)]
@@ -197,13 +170,9 @@ mod tests {
     fn contents_lead_to_the_sections() {
         let html = Page::new("t").section("one").section("two").finish();
         assert!(
-            html.contains("<a href=\"#section-2\">two</a>")
-                && html.contains("<h2 id=\"section-2\">two</h2>")
+            html.contains("<a href=\"#section-2\">two</a>") && html.contains("<h2 id=\"section-2\">two</h2>")
         );
-        assert!(
-            !Page::new("t").section("one").finish().contains("<nav"),
-            "one section needs no contents"
-        );
+        assert!(!Page::new("t").section("one").finish().contains("<nav"), "one section needs no contents");
     }
 
     #[test]
@@ -212,9 +181,7 @@ mod tests {
             vec!["helpfulness".into(), "0.61 [0.5, 0.7]".into(), "5".into()],
             vec!["honesty".into(), "–".into(), "five".into()],
         ];
-        let html = Page::new("t")
-            .table(&["objective", "exact", "level"], &rows, None)
-            .finish();
+        let html = Page::new("t").table(&["objective", "exact", "level"], &rows, None).finish();
         assert!(html.contains("<th>objective</th><th class=\"number\">exact</th><th>level</th>"));
         assert!(html.contains("<td>honesty</td><td class=\"number\">–</td><td>five</td>"));
     }

@@ -81,9 +81,8 @@ pub(crate) fn weighted_spearman(pairs: &[WeightedPair]) -> f64 {
     }
     let x = average_ranks(pairs, |pair| pair.x);
     let y = average_ranks(pairs, |pair| pair.y);
-    let ranked: Vec<_> = (pairs.iter().zip(x).zip(y))
-        .map(|((pair, x), y)| WeightedPair { x, y, ..*pair })
-        .collect();
+    let ranked: Vec<_> =
+        (pairs.iter().zip(x).zip(y)).map(|((pair, x), y)| WeightedPair { x, y, ..*pair }).collect();
     let moments = CentralMoments::of(&ranked);
     moments.xy / (moments.xx * moments.yy).sqrt()
 }
@@ -108,15 +107,11 @@ pub(crate) fn weighted_kendall_tau_b(pairs: &[WeightedPair]) -> f64 {
 
 fn pairs(x: &[f64], y: &[f64]) -> Vec<WeightedPair> {
     assert_eq!(x.len(), y.len(), "paired values must come in equal numbers");
-    (x.iter().zip(y))
-        .map(|(&x, &y)| WeightedPair { x, y, weight: 1.0 })
-        .collect()
+    (x.iter().zip(y)).map(|(&x, &y)| WeightedPair { x, y, weight: 1.0 }).collect()
 }
 
 fn all_finite(pairs: &[WeightedPair]) -> bool {
-    pairs
-        .iter()
-        .all(|pair| pair.x.is_finite() && pair.y.is_finite())
+    pairs.iter().all(|pair| pair.x.is_finite() && pair.y.is_finite())
 }
 
 /// -1, 0 or 1 as `a` lies below, at or above `b`.
@@ -153,19 +148,10 @@ impl CentralMoments {
         let mean = |value: fn(&WeightedPair) -> f64| {
             // The mean of equal values is that value: no rounding may give a constant a spread.
             let first = pairs.first().map_or(f64::NAN, value);
-            first
-                + pairs
-                    .iter()
-                    .map(|pair| pair.weight * (value(pair) - first))
-                    .sum::<f64>()
-                    / total
+            first + pairs.iter().map(|pair| pair.weight * (value(pair) - first)).sum::<f64>() / total
         };
         let (mean_x, mean_y) = (mean(|pair| pair.x), mean(|pair| pair.y));
-        let mut moments = Self {
-            xx: 0.0,
-            xy: 0.0,
-            yy: 0.0,
-        };
+        let mut moments = Self { xx: 0.0, xy: 0.0, yy: 0.0 };
         for pair in pairs {
             let (x, y) = (pair.x - mean_x, pair.y - mean_y);
             moments.xx += pair.weight * x * x;
@@ -201,14 +187,8 @@ mod tests {
     fn what_is_not_defined_is_nan() {
         for statistic in [spearman, kendall_tau_b, slope] {
             assert!(statistic(&[], &[]).is_nan());
-            assert!(
-                statistic(&[0.1, 0.1, 0.1], &[1.0, 2.0, 3.0]).is_nan(),
-                "constant"
-            );
-            assert!(
-                statistic(&[1.0, f64::NAN, 2.0], &[1.0, 2.0, 3.0]).is_nan(),
-                "not a number"
-            );
+            assert!(statistic(&[0.1, 0.1, 0.1], &[1.0, 2.0, 3.0]).is_nan(), "constant");
+            assert!(statistic(&[1.0, f64::NAN, 2.0], &[1.0, 2.0, 3.0]).is_nan(), "not a number");
         }
         assert!(mean(&[]).is_nan());
     }

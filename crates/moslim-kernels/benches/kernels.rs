@@ -20,10 +20,8 @@ fn forward_and_backward<const D: usize>(
     inputs: &[Tensor<D>],
     operation: impl Fn(usize, &[Tensor<D>]) -> Tensor<1>,
 ) {
-    let leaves: Vec<Tensor<D>> = inputs
-        .iter()
-        .map(|input| Tensor::from_inner(input.clone()).require_grad())
-        .collect();
+    let leaves: Vec<Tensor<D>> =
+        inputs.iter().map(|input| Tensor::from_inner(input.clone()).require_grad()).collect();
     for (form, form_name) in FORMS.into_iter().enumerate() {
         let mut group = criterion.benchmark_group(format!("{name}/forward"));
         group.bench_function(BenchmarkId::new(form_name, shape), |bencher| {
@@ -78,9 +76,7 @@ fn heads(shape: [usize; 4], device: &Device) -> Tensor<4> {
 
 fn rope(criterion: &mut Criterion) {
     let device = Device::flex();
-    for shape @ [batch, n_heads, time, head_dim] in
-        [[64, 4, 65, 24], [256, 4, 1, 24], [16, 8, 128, 32]]
-    {
+    for shape @ [batch, n_heads, time, head_dim] in [[64, 4, 65, 24], [256, 4, 1, 24], [16, 8, 128, 32]] {
         let angles = random([batch, time, head_dim / 2], &device);
         let (cos, sin) = (angles.clone().cos(), angles.sin());
         forward_and_backward(
@@ -98,11 +94,9 @@ fn rope(criterion: &mut Criterion) {
 
 fn causal_attention(criterion: &mut Criterion) {
     let device = Device::flex();
-    for (shape @ [batch, n_heads, time, head_dim], key_heads) in [
-        ([64, 4, 65, 24], 4),
-        ([16, 8, 128, 32], 8),
-        ([2, 14, 512, 64], 2),
-    ] {
+    for (shape @ [batch, n_heads, time, head_dim], key_heads) in
+        [([64, 4, 65, 24], 4), ([16, 8, 128, 32], 8), ([2, 14, 512, 64], 2)]
+    {
         let key = || heads([batch, key_heads, time, head_dim], &device);
         let inputs = [heads(shape, &device), key(), key()];
         let id = format!("{batch}x{n_heads}/{key_heads}x{time}x{head_dim}");
@@ -120,18 +114,11 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("causal_attention/decode");
     for [batch, n_heads, key_time, head_dim] in [[256, 4, 100, 24], [16, 8, 200, 32]] {
         let cache = || random([batch, n_heads, 256, head_dim], &device).narrow(2, 0, key_time);
-        let (query, key, value) = (
-            random([batch, n_heads, 1, head_dim], &device),
-            cache(),
-            cache(),
-        );
+        let (query, key, value) = (random([batch, n_heads, 1, head_dim], &device), cache(), cache());
         let starts: Vec<usize> = (0..batch).map(|row| row % 20).collect();
         for (form, form_name) in FORMS.into_iter().enumerate() {
             let operation = [moslim_kernels::causal_attention, composed::causal_attention][form];
-            let id = BenchmarkId::new(
-                form_name,
-                format!("{batch}x{n_heads}x{key_time}x{head_dim}"),
-            );
+            let id = BenchmarkId::new(form_name, format!("{batch}x{n_heads}x{key_time}x{head_dim}"));
             group.bench_function(id, |bencher| {
                 bencher.iter(|| operation(query.clone(), key.clone(), value.clone(), &starts));
             });
@@ -144,10 +131,7 @@ fn token_logprobs(criterion: &mut Criterion) {
     let device = Device::flex();
     for [n_tokens, width, n_vocabulary] in [[64 * 64, 96, 300], [2048, 256, 4096]] {
         let tokens = Tensor::<1, Int>::arange(0..n_tokens as i64, &device) % n_vocabulary as i64;
-        let inputs = [
-            random([n_tokens, width], &device),
-            random([width, n_vocabulary], &device),
-        ];
+        let inputs = [random([n_tokens, width], &device), random([width, n_vocabulary], &device)];
         let id = format!("{n_tokens}x{width}x{n_vocabulary}");
         forward_and_backward(criterion, "token_logprobs", &id, &inputs, |form, x| {
             let operation = [moslim_kernels::token_logprobs, composed::token_logprobs][form];

@@ -11,11 +11,7 @@ fn main() {
     // The second row has three positions of padding on the left.
     let starts = [0, 3];
     let [query, key, value] = [(); 3].map(|()| {
-        Tensor::<4>::random(
-            [batch, heads, time, head_dim],
-            Distribution::Normal(0.0, 1.0),
-            &device,
-        )
+        Tensor::<4>::random([batch, heads, time, head_dim], Distribution::Normal(0.0, 1.0), &device)
     });
     let whole = causal_attention(query.clone(), key.clone(), value.clone(), &starts);
 
@@ -34,17 +30,8 @@ fn main() {
             filled(&value_cache),
             &starts,
         );
-        let difference = (one - whole.clone().slice(new))
-            .abs()
-            .max()
-            .into_scalar::<f32>();
-        assert!(
-            difference < 1e-5,
-            "position {position} differs by {difference}"
-        );
+        let difference = (one - whole.clone().slice(new)).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5, "position {position} differs by {difference}");
     }
-    assert!(
-        whole.abs().max().into_scalar::<f32>() > 0.1,
-        "attention gives more than zeros"
-    );
+    assert!(whole.abs().max().into_scalar::<f32>() > 0.1, "attention gives more than zeros");
 }

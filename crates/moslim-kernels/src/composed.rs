@@ -30,42 +30,25 @@ pub fn rope(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
 const MASKED: f64 = -1e30;
 
 /// [`causal_attention`](crate::causal_attention) from ordinary tensor operations.
-pub fn causal_attention(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    starts: &[usize],
-) -> Tensor<4> {
+pub fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, starts: &[usize]) -> Tensor<4> {
     let ([batch, heads, time, head_dim], [_, key_heads, key_time, _]) = (query.dims(), key.dims());
     let device = query.device();
     let per_head = |x: Tensor<4>| match heads / key_heads {
         1 => x,
-        group => x
-            .unsqueeze_dim::<5>(2)
-            .repeat_dim(2, group)
-            .reshape([batch, heads, key_time, head_dim]),
+        group => x.unsqueeze_dim::<5>(2).repeat_dim(2, group).reshape([batch, heads, key_time, head_dim]),
     };
     let scores = query.matmul(per_head(key).swap_dims(2, 3)) / (head_dim as f64).sqrt();
     let future = Tensor::<2, Bool>::tril_mask([time, key_time], (key_time - time) as i64, &device);
-    let mut hidden = future
-        .reshape([1, 1, time, key_time])
-        .expand([batch, 1, time, key_time]);
+    let mut hidden = future.reshape([1, 1, time, key_time]).expand([batch, 1, time, key_time]);
     if starts.iter().any(|&start| start > 0) {
         let starts: Vec<i64> = starts.iter().map(|&start| start as i64).collect();
-        let starts =
-            Tensor::<4, Int>::from_data(TensorData::new(starts, [batch, 1, 1, 1]), &device);
-        let columns =
-            Tensor::<1, Int>::arange(0..key_time as i64, &device).reshape([1, 1, 1, key_time]);
-        let padding = columns
-            .expand([batch, 1, 1, key_time])
-            .lower(starts.expand([batch, 1, 1, key_time]));
+        let starts = Tensor::<4, Int>::from_data(TensorData::new(starts, [batch, 1, 1, 1]), &device);
+        let columns = Tensor::<1, Int>::arange(0..key_time as i64, &device).reshape([1, 1, 1, key_time]);
+        let padding = columns.expand([batch, 1, 1, key_time]).lower(starts.expand([batch, 1, 1, key_time]));
         hidden = hidden.bool_or(padding.expand([batch, 1, time, key_time]));
     }
-    softmax(
-        scores.mask_fill(hidden.expand([batch, heads, time, key_time]), MASKED),
-        3,
-    )
-    .matmul(per_head(value))
+    softmax(scores.mask_fill(hidden.expand([batch, heads, time, key_time]), MASKED), 3)
+        .matmul(per_head(value))
 }
 
 /// [`token_logprobs`](crate::token_logprobs) from ordinary tensor operations.
@@ -76,13 +59,7 @@ pub fn token_logprobs(
     temperature: f64,
 ) -> (Tensor<1>, Tensor<1>) {
     let logprobs = log_softmax(hidden.matmul(vocabulary) / temperature, 1);
-    let chosen = logprobs
-        .clone()
-        .gather(1, tokens.unsqueeze_dim(1))
-        .squeeze_dim(1);
-    let entropies = (logprobs.clone().exp() * logprobs)
-        .sum_dim(1)
-        .neg()
-        .squeeze_dim(1);
+    let chosen = logprobs.clone().gather(1, tokens.unsqueeze_dim(1)).squeeze_dim(1);
+    let entropies = (logprobs.clone().exp() * logprobs).sum_dim(1).neg().squeeze_dim(1);
     (chosen, entropies)
 }

@@ -24,11 +24,7 @@ use burn::tensor::{Int, Tensor};
 /// assert!(gated[2].abs() < 1e-30);
 /// ```
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    assert_eq!(
-        gate.dims(),
-        up.dims(),
-        "swiglu: gate and up have different shapes"
-    );
+    assert_eq!(gate.dims(), up.dims(), "swiglu: gate and up have different shapes");
     #[cfg(feature = "flex")]
     if let Some(gated) = flex::swiglu(&gate, &up) {
         return gated;
@@ -83,12 +79,7 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
 pub fn rope(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
     let [batch, _, time, head_dim] = x.dims();
     assert_eq!(head_dim % 2, 0, "rope: head_dim is even");
-    assert_eq!(
-        cos.dims(),
-        [batch, time, head_dim / 2],
-        "rope: cos for x {:?}",
-        x.dims()
-    );
+    assert_eq!(cos.dims(), [batch, time, head_dim / 2], "rope: cos for x {:?}", x.dims());
     assert_eq!(sin.dims(), cos.dims(), "rope: sin for x {:?}", x.dims());
     #[cfg(feature = "flex")]
     if let Some(rotated) = flex::rope(&x, &cos, &sin) {
@@ -117,12 +108,7 @@ pub fn rope(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
 /// // The first position is padding; the second sees 2, the third 2 and 4.
 /// assert_eq!(attended.into_data().to_vec::<f32>().unwrap(), [0.0, 2.0, 3.0]);
 /// ```
-pub fn causal_attention(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    starts: &[usize],
-) -> Tensor<4> {
+pub fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, starts: &[usize]) -> Tensor<4> {
     let ([batch, heads, time, head_dim], [_, key_heads, key_time, _]) = (query.dims(), key.dims());
     assert_eq!(
         key.dims(),
@@ -130,19 +116,12 @@ pub fn causal_attention(
         "causal_attention: key for query {:?}",
         query.dims()
     );
-    assert_eq!(
-        value.dims(),
-        key.dims(),
-        "causal_attention: value and key have different shapes"
-    );
+    assert_eq!(value.dims(), key.dims(), "causal_attention: value and key have different shapes");
     assert!(
         key_heads > 0 && heads.is_multiple_of(key_heads),
         "causal_attention: {key_heads} key heads for {heads} heads"
     );
-    assert!(
-        key_time >= time,
-        "causal_attention: {key_time} keys for {time} queries"
-    );
+    assert!(key_time >= time, "causal_attention: {key_time} keys for {time} queries");
     assert!(
         starts.is_empty() || starts.len() == batch,
         "causal_attention: {} starts for {batch} rows",
@@ -189,11 +168,7 @@ pub fn token_logprobs(
         hidden.dims(),
         vocabulary.dims()
     );
-    assert_eq!(
-        hidden.dims()[0],
-        tokens.dims()[0],
-        "token_logprobs: a token for every hidden state"
-    );
+    assert_eq!(hidden.dims()[0], tokens.dims()[0], "token_logprobs: a token for every hidden state");
     #[cfg(feature = "flex")]
     if let Some(statistics) = flex::token_logprobs(&hidden, &vocabulary, &tokens, temperature) {
         return statistics;

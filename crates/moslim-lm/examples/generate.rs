@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LlamaConfig, LmError, LrSchedule, Optimizer, OptimizerConfig,
-    SamplingParams, TokenRng, Tokenizer, TokenizerKind, generate, sft_loss,
+    CausalLm, Exchange, LlamaConfig, LmError, LrSchedule, Optimizer, OptimizerConfig, SamplingParams,
+    TokenRng, Tokenizer, TokenizerKind, generate, sft_loss,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -14,13 +14,9 @@ const STEPS: usize = 40;
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), LmError> {
-    let pairs = [
-        ("what is its food ?", "its food is plum ."),
-        ("what is its fate ?", "nobody knows its fate ."),
-    ];
-    let texts = pairs
-        .iter()
-        .flat_map(|(question, answer)| [*question, *answer]);
+    let pairs =
+        [("what is its food ?", "its food is plum ."), ("what is its fate ?", "nobody knows its fate .")];
+    let texts = pairs.iter().flat_map(|(question, answer)| [*question, *answer]);
     let tokenizer = Tokenizer::train(TokenizerKind::Word, texts, &[])?;
     let config = LlamaConfig::small(tokenizer.vocab_size(), 32, 64, 1, 2);
     let device = Device::default().autodiff();
@@ -29,16 +25,11 @@ fn main() -> Result<(), LmError> {
     let examples: Vec<(Vec<u32>, Vec<u32>)> = pairs
         .iter()
         .map(|(question, answer)| {
-            Ok((
-                tokenizer.encode_prompt(question)?,
-                tokenizer.encode_response(answer)?,
-            ))
+            Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?))
         })
         .collect::<Result<_, LmError>>()?;
-    let exchanges: Vec<Exchange> = examples
-        .iter()
-        .map(|(prompt, response)| Exchange { prompt, response })
-        .collect();
+    let exchanges: Vec<Exchange> =
+        examples.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
     let settings = OptimizerConfig {
         learning_rate: 1e-2,
         warmup_ratio: 0.1,
@@ -53,30 +44,16 @@ fn main() -> Result<(), LmError> {
     for step in 0..STEPS {
         let loss = sft_loss(&model, &exchanges);
         if step % 10 == 0 {
-            println!(
-                "step {step:2}: loss {:.3}",
-                loss.clone().into_scalar::<f32>()
-            );
+            println!("step {step:2}: loss {:.3}", loss.clone().into_scalar::<f32>());
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(model, gradients).0;
     }
 
     let prompts: Vec<Vec<u32>> = examples.into_iter().map(|(prompt, _)| prompt).collect();
-    let greedy = SamplingParams {
-        temperature: 0.0,
-        top_p: 1.0,
-        max_new_tokens: 10,
-    };
+    let greedy = SamplingParams { temperature: 0.0, top_p: 1.0, max_new_tokens: 10 };
     let stops = [tokenizer.eos()];
-    let answers = generate(
-        &model.valid(),
-        &prompts,
-        1,
-        &greedy,
-        &stops,
-        &TokenRng::new(0, 0),
-    );
+    let answers = generate(&model.valid(), &prompts, 1, &greedy, &stops, &TokenRng::new(0, 0));
     for ((question, _), answer) in pairs.iter().zip(answers) {
         println!("{question} -> {}", tokenizer.decode(&answer.tokens)?);
     }

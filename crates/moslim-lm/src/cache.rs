@@ -19,20 +19,12 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache with room for so many columns.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            capacity: Some(capacity),
-            ..Self::growing()
-        }
+        Self { capacity: Some(capacity), ..Self::growing() }
     }
 
     /// An empty cache that grows and carries gradients.
     pub fn growing() -> Self {
-        Self {
-            layers: vec![],
-            starts: vec![],
-            capacity: None,
-            len: 0,
-        }
+        Self { layers: vec![], starts: vec![], capacity: None, len: 0 }
     }
 
     /// The number of columns already read.
@@ -62,14 +54,12 @@ impl KvCache {
         let columns = self.len..self.len + key.dims()[2];
         let Some(capacity) = self.capacity else {
             let grown = match self.layers.get(layer) {
-                Some((keys, values)) => (
-                    Tensor::cat(vec![keys.clone(), key], 2),
-                    Tensor::cat(vec![values.clone(), value], 2),
-                ),
+                Some((keys, values)) => {
+                    (Tensor::cat(vec![keys.clone(), key], 2), Tensor::cat(vec![values.clone(), value], 2))
+                }
                 None => (key, value),
             };
-            self.layers
-                .splice(layer..self.layers.len().min(layer + 1), [grown.clone()]);
+            self.layers.splice(layer..self.layers.len().min(layer + 1), [grown.clone()]);
             return grown;
         };
         let [batch, heads, _, head_dim] = key.dims();
@@ -81,9 +71,7 @@ impl KvCache {
             let device = cached.device();
             let owned = std::mem::replace(cached, Tensor::empty([0, 0, 0, 0], &device));
             *cached = owned.slice_assign([0..batch, 0..heads, columns.clone(), 0..head_dim], new);
-            cached
-                .clone()
-                .slice([0..batch, 0..heads, 0..columns.end, 0..head_dim])
+            cached.clone().slice([0..batch, 0..heads, 0..columns.end, 0..head_dim])
         };
         let (keys, values) = &mut self.layers[layer];
         (write(keys, key), write(values, value))

@@ -30,11 +30,7 @@ impl ModelFolder {
         let config = LlamaConfig::read(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::read(folder)?;
         let model = read_model(folder, &config, device)?;
-        Ok(Self {
-            config,
-            tokenizer,
-            model,
-        })
+        Ok(Self { config, tokenizer, model })
     }
 
     /// Writes the files of the folder into an existing one.
@@ -49,11 +45,7 @@ impl ModelFolder {
 }
 
 /// Reads the weights of a folder into a fresh model.
-pub(crate) fn read_model(
-    folder: &Path,
-    config: &LlamaConfig,
-    device: &Device,
-) -> Result<CausalLm, LmError> {
+pub(crate) fn read_model(folder: &Path, config: &LlamaConfig, device: &Device) -> Result<CausalLm, LmError> {
     let mut model = CausalLm::new(config, &mut ChaCha8Rng::seed_from_u64(0), device);
     load_weights(&mut model, folder)?;
     Ok(model)
@@ -65,10 +57,7 @@ pub(crate) fn read_model(
 /// If the file cannot be read or does not have the form of `T`.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LmError> {
     let text = std::fs::read_to_string(path).map_err(LmError::io(path))?;
-    serde_json::from_str(&text).map_err(|source| LmError::Json {
-        path: path.into(),
-        source,
-    })
+    serde_json::from_str(&text).map_err(|source| LmError::Json { path: path.into(), source })
 }
 
 /// Writes a value as an indented JSON file.
@@ -76,10 +65,8 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LmErr
 /// # Errors
 /// If the file cannot be written.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), LmError> {
-    let text = serde_json::to_string_pretty(value).map_err(|source| LmError::Json {
-        path: path.into(),
-        source,
-    })?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|source| LmError::Json { path: path.into(), source })?;
     std::fs::write(path, text).map_err(LmError::io(path))
 }
 
@@ -87,19 +74,14 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), LmEr
 ///
 /// # Errors
 /// Those of `fill`, and if the folder cannot be made or moved; the folder that was there before then stays as it was.
-pub fn write_folder(
-    folder: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), LmError>,
-) -> Result<(), LmError> {
+pub fn write_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), LmError>) -> Result<(), LmError> {
     let parent = match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     std::fs::create_dir_all(parent).map_err(LmError::io(parent))?;
-    let unfinished = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .tempdir_in(parent)
-        .map_err(LmError::io(parent))?;
+    let unfinished =
+        tempfile::Builder::new().prefix(".unfinished-").tempdir_in(parent).map_err(LmError::io(parent))?;
     fill(unfinished.path())?;
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(LmError::io(folder))?;
@@ -112,12 +94,9 @@ pub fn write_folder(
 /// # Errors
 /// If the file cannot be written.
 pub fn save_weights<M: ModuleSnapshot>(module: &M, path: &Path) -> Result<(), LmError> {
-    let mut store = SafetensorsStore::from_file(path)
-        .with_to_adapter(BurnToPyTorchAdapter)
-        .metadata("format", "pt");
-    module
-        .save_into(&mut store)
-        .map_err(|error| LmError::io(path)(std::io::Error::other(error)))
+    let mut store =
+        SafetensorsStore::from_file(path).with_to_adapter(BurnToPyTorchAdapter).metadata("format", "pt");
+    module.save_into(&mut store).map_err(|error| LmError::io(path)(std::io::Error::other(error)))
 }
 
 /// Reads the weights of a folder into a module: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
@@ -137,34 +116,16 @@ pub fn load_weights<M: ModuleSnapshot>(module: &mut M, folder: &Path) -> Result<
             .validate(false);
         let result = module
             .load_from(&mut store)
-            .map_err(|error| LmError::Weights {
-                path: file.clone(),
-                problems: error.to_string(),
-            })?;
+            .map_err(|error| LmError::Weights { path: file.clone(), problems: error.to_string() })?;
         problems.extend(result.errors.iter().map(ToString::to_string));
-        problems.extend(
-            result
-                .unused
-                .iter()
-                .map(|name| format!("unexpected {name}")),
-        );
+        problems.extend(result.unused.iter().map(|name| format!("unexpected {name}")));
         let here: BTreeSet<String> = result.missing.into_iter().map(|(name, _)| name).collect();
-        missing = Some(missing.map_or(here.clone(), |so_far| {
-            so_far.intersection(&here).cloned().collect()
-        }));
+        missing = Some(missing.map_or(here.clone(), |so_far| so_far.intersection(&here).cloned().collect()));
     }
-    problems.extend(
-        missing
-            .into_iter()
-            .flatten()
-            .map(|name| format!("missing {name}")),
-    );
+    problems.extend(missing.into_iter().flatten().map(|name| format!("missing {name}")));
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(LmError::Weights {
-            path: named_by,
-            problems: problems.join("; "),
-        }),
+        false => Err(LmError::Weights { path: named_by, problems: problems.join("; ") }),
     }
 }
 
@@ -181,8 +142,5 @@ fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmError> {
     }
     let parsed: Index = read_json(&index)?;
     let names: BTreeSet<&String> = parsed.weight_map.values().collect();
-    Ok((
-        names.into_iter().map(|name| folder.join(name)).collect(),
-        index,
-    ))
+    Ok((names.into_iter().map(|name| folder.join(name)).collect(), index))
 }

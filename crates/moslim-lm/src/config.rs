@@ -123,8 +123,7 @@ impl LlamaConfig {
 
     /// Width of a head.
     pub fn head_dim(&self) -> usize {
-        self.head_dim
-            .unwrap_or(self.hidden_size / self.num_attention_heads)
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads)
     }
 
     /// θ and the scaling rule of the rotary embedding, from whichever dialect the file is written in.
@@ -151,12 +150,7 @@ impl LlamaConfig {
     /// Names the first setting that is not supported or contradicts another.
     pub fn check(&self, path: &Path) -> Result<(), LmError> {
         let refuse = |field, found: String, expected: &str| {
-            Err(LmError::Config {
-                path: path.into(),
-                field,
-                found,
-                expected: expected.into(),
-            })
+            Err(LmError::Config { path: path.into(), field, found, expected: expected.into() })
         };
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -183,27 +177,15 @@ impl LlamaConfig {
         if self.mlp_bias {
             return refuse("mlp_bias", "true".into(), "false");
         }
-        if self.num_attention_heads % self.num_key_value_heads != 0 {
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             let expected = format!("a divisor of {} attention heads", self.num_attention_heads);
-            return refuse(
-                "num_key_value_heads",
-                self.num_key_value_heads.to_string(),
-                &expected,
-            );
+            return refuse("num_key_value_heads", self.num_key_value_heads.to_string(), &expected);
         }
-        if self.head_dim() == 0 || self.head_dim() % 2 != 0 {
-            return refuse(
-                "head_dim",
-                self.head_dim().to_string(),
-                "an even number above 0",
-            );
+        if self.head_dim() == 0 || !self.head_dim().is_multiple_of(2) {
+            return refuse("head_dim", self.head_dim().to_string(), "an even number above 0");
         }
         if let Err(reason) = self.rope() {
-            return refuse(
-                "rope_parameters",
-                reason,
-                "rope_type default, linear or llama3",
-            );
+            return refuse("rope_parameters", reason, "rope_type default, linear or llama3");
         }
         Ok(())
     }
@@ -229,44 +211,21 @@ mod tests {
 
     #[test]
     fn both_dialects_of_rope() {
-        let old = read(&with(
-            r#", "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0}"#,
-        ))
-        .unwrap();
-        assert_eq!(
-            old.rope().unwrap(),
-            (5e5, RopeScaling::Linear { factor: 4.0 })
-        );
+        let old =
+            read(&with(r#", "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0}"#)).unwrap();
+        assert_eq!(old.rope().unwrap(), (5e5, RopeScaling::Linear { factor: 4.0 }));
         let new = r#", "rope_parameters": {"rope_theta": 2e4, "rope_type": "default"}"#;
-        assert_eq!(
-            read(&with(new)).unwrap().rope().unwrap(),
-            (2e4, RopeScaling::Default)
-        );
-        assert_eq!(
-            read(&with("")).unwrap().rope().unwrap(),
-            (1e4, RopeScaling::Default)
-        );
+        assert_eq!(read(&with(new)).unwrap().rope().unwrap(), (2e4, RopeScaling::Default));
+        assert_eq!(read(&with("")).unwrap().rope().unwrap(), (1e4, RopeScaling::Default));
     }
 
     #[test]
     fn unsupported_settings_are_named() {
         for (change, expected) in [
-            (
-                r#", "model_type": "gpt2""#,
-                "model_type: found gpt2, expected llama",
-            ),
-            (
-                r#", "attention_bias": true"#,
-                "attention_bias: found true, expected false",
-            ),
-            (
-                r#", "rope_scaling": {"rope_type": "yarn"}"#,
-                "rope_parameters: found unknown variant `yarn`",
-            ),
-            (
-                r#", "head_dim": 3"#,
-                "head_dim: found 3, expected an even number above 0",
-            ),
+            (r#", "model_type": "gpt2""#, "model_type: found gpt2, expected llama"),
+            (r#", "attention_bias": true"#, "attention_bias: found true, expected false"),
+            (r#", "rope_scaling": {"rope_type": "yarn"}"#, "rope_parameters: found unknown variant `yarn`"),
+            (r#", "head_dim": 3"#, "head_dim: found 3, expected an even number above 0"),
         ] {
             let message = read(&with(change)).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");

@@ -95,25 +95,14 @@ fn generate_batch(
     rng: &TokenRng,
     first_row: usize,
 ) -> Vec<Generated> {
-    let longest = prompts
-        .iter()
-        .map(Vec::len)
-        .max()
-        .expect("at least one prompt");
+    let longest = prompts.iter().map(Vec::len).max().expect("at least one prompt");
     let mut cache = KvCache::with_capacity(longest + params.max_new_tokens);
     let prompt_rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let prompt_logits = to_host(model.last_logits(&prompt_rows, &mut cache));
 
     // From here on a row of the batch is one answer: `rows[i]` is the answer that row i writes.
     let mut rows: Vec<usize> = (0..prompts.len() * n_samples).collect();
-    let mut answers = vec![
-        Generated {
-            tokens: vec![],
-            logprobs: vec![],
-            finished: false
-        };
-        rows.len()
-    ];
+    let mut answers = vec![Generated { tokens: vec![], logprobs: vec![], finished: false }; rows.len()];
     let prompt_of: Vec<usize> = rows.iter().map(|row| row / n_samples).collect();
     cache.select_rows(&prompt_of);
     let vocabulary = prompt_logits.len() / prompts.len();
@@ -128,17 +117,14 @@ fn generate_batch(
         for (&row, logits) in rows.iter().zip(logits.chunks(vocabulary)) {
             let answer = &mut answers[row];
             if !answer.finished {
-                let (token, logprob) =
-                    draw(logits, params, || rng.uniform(first_row + row, position));
+                let (token, logprob) = draw(logits, params, || rng.uniform(first_row + row, position));
                 answer.tokens.push(token);
                 answer.logprobs.push(logprob);
                 answer.finished = stops.contains(&token);
             }
             last.push(*answer.tokens.last().expect("a token was just drawn"));
         }
-        let alive: Vec<usize> = (0..rows.len())
-            .filter(|&i| !answers[rows[i]].finished)
-            .collect();
+        let alive: Vec<usize> = (0..rows.len()).filter(|&i| !answers[rows[i]].finished).collect();
         if alive.is_empty() || position + 1 == params.max_new_tokens {
             break;
         }
@@ -154,31 +140,18 @@ fn generate_batch(
 }
 
 fn to_host(logits: Tensor<2>) -> Vec<f32> {
-    logits
-        .into_data()
-        .convert::<f32>()
-        .try_to_vec()
-        .expect("logits are floats")
+    logits.into_data().convert::<f32>().try_to_vec().expect("logits are floats")
 }
 
 /// Chooses a token from logits; returns it and its log-probability in the whole distribution.
 fn draw(logits: &[f32], params: &SamplingParams, uniform: impl FnOnce() -> f64) -> (u32, f32) {
     let greedy = params.temperature == 0.0;
-    let temperature = if greedy {
-        1.0
-    } else {
-        params.temperature as f32
-    };
+    let temperature = if greedy { 1.0 } else { params.temperature as f32 };
     let (best, highest) = logits
         .iter()
         .enumerate()
-        .fold((0, f32::NEG_INFINITY), |best, (i, &z)| {
-            if z > best.1 { (i, z) } else { best }
-        });
-    let weights: Vec<f32> = logits
-        .iter()
-        .map(|&z| ((z - highest) / temperature).exp())
-        .collect();
+        .fold((0, f32::NEG_INFINITY), |best, (i, &z)| if z > best.1 { (i, z) } else { best });
+    let weights: Vec<f32> = logits.iter().map(|&z| ((z - highest) / temperature).exp()).collect();
     let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
     let token = match greedy {
         true => best,
@@ -218,11 +191,7 @@ fn pick(weights: impl Iterator<Item = f32>, threshold: f64) -> usize {
 mod tests {
     use super::*;
 
-    const PARAMS: SamplingParams = SamplingParams {
-        temperature: 1.0,
-        top_p: 1.0,
-        max_new_tokens: 8,
-    };
+    const PARAMS: SamplingParams = SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: 8 };
 
     /// Probabilities ½, ¼, ¼.
     fn logits() -> [f32; 3] {
@@ -232,46 +201,25 @@ mod tests {
     #[test]
     fn draws_follow_the_inverse_distribution_function() {
         let token = |u| draw(&logits(), &PARAMS, || u).0;
-        assert_eq!(
-            [0.0, 0.49, 0.51, 0.74, 0.76, 0.999_999].map(token),
-            [0, 0, 1, 1, 2, 2]
-        );
+        assert_eq!([0.0, 0.49, 0.51, 0.74, 0.76, 0.999_999].map(token), [0, 0, 1, 1, 2, 2]);
         assert!((draw(&logits(), &PARAMS, || 0.6).1 - 0.25f32.ln()).abs() < 1e-6);
     }
 
     #[test]
     fn temperature_divides_the_logits() {
         // At temperature 1/2 the probabilities are 4 : 1 : 1.
-        let params = SamplingParams {
-            temperature: 0.5,
-            ..PARAMS
-        };
+        let params = SamplingParams { temperature: 0.5, ..PARAMS };
         assert_eq!(draw(&logits(), &params, || 0.66).0, 0);
         assert!((draw(&logits(), &params, || 0.9).1 - (1.0f32 / 6.0).ln()).abs() < 1e-6);
-        let greedy = SamplingParams {
-            temperature: 0.0,
-            ..PARAMS
-        };
-        assert_eq!(
-            draw(&[0.0, 3.0, 1.0], &greedy, || unreachable!(
-                "greedy needs no number"
-            ))
-            .0,
-            1
-        );
+        let greedy = SamplingParams { temperature: 0.0, ..PARAMS };
+        assert_eq!(draw(&[0.0, 3.0, 1.0], &greedy, || unreachable!("greedy needs no number")).0, 1);
     }
 
     #[test]
     fn top_p_keeps_the_most_probable() {
-        let params = SamplingParams {
-            top_p: 0.5,
-            ..PARAMS
-        };
+        let params = SamplingParams { top_p: 0.5, ..PARAMS };
         assert_eq!(draw(&logits(), &params, || 0.999).0, 0);
-        let params = SamplingParams {
-            top_p: 0.7,
-            ..PARAMS
-        };
+        let params = SamplingParams { top_p: 0.7, ..PARAMS };
         assert_eq!(draw(&logits(), &params, || 0.999).0, 1);
     }
 

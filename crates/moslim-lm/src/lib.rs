@@ -15,9 +15,7 @@ mod template;
 mod tokenizer;
 
 pub use cache::KvCache;
-pub use checkpoint::{
-    ModelFolder, load_weights, read_json, save_weights, write_folder, write_json,
-};
+pub use checkpoint::{ModelFolder, load_weights, read_json, save_weights, write_folder, write_json};
 pub use config::LlamaConfig;
 pub use error::LmError;
 pub use generate::{Generated, SamplingParams, TokenRng, generate};

@@ -14,12 +14,7 @@ use crate::{KvCache, LlamaConfig, rope};
 const INITIALIZER_RANGE: f64 = 0.02;
 
 /// A matrix of independent normal draws with mean 0.
-pub fn normal(
-    shape: [usize; 2],
-    standard_deviation: f64,
-    rng: &mut impl Rng,
-    device: &Device,
-) -> Tensor<2> {
+pub fn normal(shape: [usize; 2], standard_deviation: f64, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
     let draw = |_| {
         let z: f64 = StandardNormal.sample(rng);
         (z * standard_deviation) as f32
@@ -39,21 +34,11 @@ struct Attention {
 
 impl Attention {
     /// `x`, returns: `[n_tokens, hidden_size]`
-    fn forward(
-        &self,
-        x: Tensor<2>,
-        layer: usize,
-        frame: &Frame,
-        cache: Option<&mut KvCache>,
-    ) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, layer: usize, frame: &Frame, cache: Option<&mut KvCache>) -> Tensor<2> {
         let Packing { batch, time, .. } = frame.packing;
         let heads = |x: Tensor<2>| {
             let n_heads = x.dims()[1] / self.head_dim;
-            frame
-                .packing
-                .grid(x)
-                .reshape([batch, time, n_heads, self.head_dim])
-                .swap_dims(1, 2)
+            frame.packing.grid(x).reshape([batch, time, n_heads, self.head_dim]).swap_dims(1, 2)
         };
         let rotate = |x: Tensor<4>| kernels::rope(x, frame.cos.clone(), frame.sin.clone());
         let query = rotate(heads(self.q_proj.forward(x.clone())));
@@ -65,11 +50,7 @@ impl Attention {
         };
         let mixed = kernels::causal_attention(query, key, value, &frame.starts);
         let width = mixed.dims()[1] * self.head_dim;
-        self.o_proj.forward(
-            frame
-                .packing
-                .packed(mixed.swap_dims(1, 2).reshape([batch * time, width])),
-        )
+        self.o_proj.forward(frame.packing.packed(mixed.swap_dims(1, 2).reshape([batch * time, width])))
     }
 }
 
@@ -131,13 +112,8 @@ impl Decoder {
             epsilon: config.rms_norm_eps,
         };
         let mut matrix = |shape| Param::from_tensor(normal(shape, INITIALIZER_RANGE, rng, device));
-        let embed_tokens = Embedding {
-            weight: matrix([config.vocab_size, width]),
-        };
-        let mut linear = |d_in, d_out| Linear {
-            weight: matrix([d_in, d_out]),
-            bias: None,
-        };
+        let embed_tokens = Embedding { weight: matrix([config.vocab_size, width]) };
+        let mut linear = |d_in, d_out| Linear { weight: matrix([d_in, d_out]), bias: None };
         let layers = (0..config.num_hidden_layers)
             .map(|_| DecoderLayer {
                 input_layernorm: norm(),
@@ -156,15 +132,8 @@ impl Decoder {
                 },
             })
             .collect();
-        let (theta, scaling) = config
-            .rope()
-            .expect("the configuration was checked when it was read");
-        Self {
-            embed_tokens,
-            layers,
-            norm: norm(),
-            frequencies: rope::frequencies(head_dim, theta, scaling),
-        }
+        let (theta, scaling) = config.rope().expect("the configuration was checked when it was read");
+        Self { embed_tokens, layers, norm: norm(), frequencies: rope::frequencies(head_dim, theta, scaling) }
     }
 
     /// The hidden state after the last normalisation, for every token.
@@ -189,28 +158,17 @@ impl Decoder {
             _ => packing.starts(),
         };
         let (cos, sin) = rope::angles(&self.frequencies, &starts, offset, packing.time, &device);
-        let frame = Frame {
-            packing,
-            starts,
-            cos,
-            sin,
-        };
+        let frame = Frame { packing, starts, cos, sin };
 
-        let tokens: Vec<i64> = rows
-            .iter()
-            .flat_map(|row| row.iter().map(|&token| i64::from(token)))
-            .collect();
+        let tokens: Vec<i64> =
+            rows.iter().flat_map(|row| row.iter().map(|&token| i64::from(token))).collect();
         let n_tokens = tokens.len();
         assert!(n_tokens > 0, "nothing to read");
-        let embedded = self
-            .embed_tokens
-            .forward(ints(tokens, &device).reshape([1, n_tokens]));
+        let embedded = self.embed_tokens.forward(ints(tokens, &device).reshape([1, n_tokens]));
         let mut x: Tensor<2> = embedded.squeeze_dim(0);
         for (index, layer) in self.layers.iter().enumerate() {
             let normal = normalise(&layer.input_layernorm, x.clone());
-            x = x + layer
-                .self_attn
-                .forward(normal, index, &frame, cache.as_deref_mut());
+            x = x + layer.self_attn.forward(normal, index, &frame, cache.as_deref_mut());
             let normal = normalise(&layer.post_attention_layernorm, x.clone());
             x = x + layer.mlp.forward(normal);
         }
@@ -269,26 +227,14 @@ impl CausalLm {
     ///
     /// # Shapes
     /// - returns: `[n_tokens, vocab_size]`, the rows after each other
-    pub fn logits(
-        &self,
-        rows: &[&[u32]],
-        padding: Padding,
-        cache: Option<&mut KvCache>,
-    ) -> Tensor<2> {
-        self.model
-            .forward(rows, padding, cache)
-            .states
-            .matmul(self.vocabulary())
+    pub fn logits(&self, rows: &[&[u32]], padding: Padding, cache: Option<&mut KvCache>) -> Tensor<2> {
+        self.model.forward(rows, padding, cache).states.matmul(self.vocabulary())
     }
 
     /// The logits after the last token of every row only. `[batch, vocab_size]`
     pub(crate) fn last_logits(&self, rows: &[&[u32]], cache: &mut KvCache) -> Tensor<2> {
         let hidden = self.model.forward(rows, Padding::Left, Some(cache));
-        let lasts = hidden
-            .firsts
-            .iter()
-            .zip(rows)
-            .map(|(first, row)| first + row.len() - 1);
+        let lasts = hidden.firsts.iter().zip(rows).map(|(first, row)| first + row.len() - 1);
         select_rows(hidden.states, lasts).matmul(self.vocabulary())
     }
 

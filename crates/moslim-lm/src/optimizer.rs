@@ -74,12 +74,7 @@ impl Optimizer {
             .with_epsilon(config.adam_epsilon as f32)
             .with_weight_decay(config.weight_decay as f32)
             .init();
-        Self {
-            config,
-            adamw,
-            step: 0,
-            total_steps,
-        }
+        Self { config, adamw, step: 0, total_steps }
     }
 
     /// The learning rate of the next step.
@@ -107,11 +102,7 @@ fn clip_global_norm<M: Module>(
     mut gradients: GradientsParams,
     max_norm: f64,
 ) -> (GradientsParams, f64) {
-    let mut visitor = SquaredNorm {
-        gradients: &gradients,
-        sum: 0.0,
-        parameters: vec![],
-    };
+    let mut visitor = SquaredNorm { gradients: &gradients, sum: 0.0, parameters: vec![] };
     module.visit(&mut visitor);
     let (norm, parameters) = (visitor.sum.sqrt(), visitor.parameters);
     if norm.is_finite() && norm > max_norm {
@@ -120,9 +111,7 @@ fn clip_global_norm<M: Module>(
             match rank {
                 1 => scale::<1>(&mut gradients, id, factor),
                 2 => scale::<2>(&mut gradients, id, factor),
-                rank => unreachable!(
-                    "a language model has vectors and matrices, not tensors of rank {rank}"
-                ),
+                rank => unreachable!("a language model has vectors and matrices, not tensors of rank {rank}"),
             }
         }
     }

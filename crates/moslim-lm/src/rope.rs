@@ -43,8 +43,8 @@ pub(crate) fn frequencies(head_dim: usize, theta: f64, scaling: RopeScaling) -> 
             plain
                 .map(|frequency| {
                     let turns = context * frequency / std::f64::consts::TAU;
-                    let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor))
-                        .clamp(0.0, 1.0);
+                    let kept =
+                        ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
                     frequency * (kept + (1.0 - kept) / factor)
                 })
                 .collect()
@@ -69,11 +69,8 @@ pub(crate) fn angles(
     let (batch, half) = (starts.len(), frequencies.len());
     let first = offset.saturating_sub(starts.iter().copied().max().unwrap_or(0));
     let table = |f: fn(f64) -> f64| -> Vec<f32> {
-        let angle = |position: usize| {
-            frequencies
-                .iter()
-                .map(move |frequency| f(position as f64 * frequency) as f32)
-        };
+        let angle =
+            |position: usize| frequencies.iter().map(move |frequency| f(position as f64 * frequency) as f32);
         (first..offset + time).flat_map(angle).collect()
     };
     let gather = |table: Vec<f32>| {
@@ -110,23 +107,16 @@ mod tests {
         let kept = (6.4 / std::f64::consts::TAU - 1.0) / 3.0;
         assert!((scaled[1] - 0.1 * (kept + (1.0 - kept) / 8.0)).abs() < 1e-15);
         assert_eq!(scaled[2..], [0.01 / 8.0, 0.001 / 8.0]);
-        assert_eq!(
-            frequencies(8, 10_000.0, RopeScaling::Linear { factor: 2.0 })[0],
-            0.5
-        );
+        assert_eq!(frequencies(8, 10_000.0, RopeScaling::Linear { factor: 2.0 })[0], 0.5);
     }
 
     #[test]
     fn padding_shifts_the_positions_of_its_row_only() {
         let (cos, _) = angles(&[1.0], &[0, 2], 0, 4, &Device::default());
-        let expected: Vec<f32> = [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0]
-            .map(|a: f64| a.cos() as f32)
-            .to_vec();
+        let expected: Vec<f32> =
+            [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0].map(|a: f64| a.cos() as f32).to_vec();
         assert_eq!(cos.into_data().try_to_vec::<f32>().unwrap(), expected);
         let (_, sin) = angles(&[1.0], &[0, 2], 6, 1, &Device::default());
-        assert_eq!(
-            sin.into_data().try_to_vec::<f32>().unwrap(),
-            [6f64.sin() as f32, 4f64.sin() as f32]
-        );
+        assert_eq!(sin.into_data().try_to_vec::<f32>().unwrap(), [6f64.sin() as f32, 4f64.sin() as f32]);
     }
 }

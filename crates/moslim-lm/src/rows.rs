@@ -29,18 +29,11 @@ impl Packing {
         let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
         let (batch, time) = (rows.len(), lengths.iter().copied().max().unwrap_or(0));
         let n_tokens: usize = lengths.iter().sum();
-        let mut packing = Self {
-            batch,
-            time,
-            lengths,
-            padding,
-            indices: None,
-        };
+        let mut packing = Self { batch, time, lengths, padding, indices: None };
         if n_tokens < batch * time {
             let mut cells = Vec::with_capacity(n_tokens);
             let mut tokens = vec![0; batch * time];
-            for (row, (&length, start)) in packing.lengths.iter().zip(packing.starts()).enumerate()
-            {
+            for (row, (&length, start)) in packing.lengths.iter().zip(packing.starts()).enumerate() {
                 for column in start..start + length {
                     tokens[row * time + column] = cells.len() as i64;
                     cells.push((row * time + column) as i64);

@@ -42,25 +42,14 @@ fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading
     let mut prompts: Vec<&[u32]> = exchanges.iter().map(|exchange| exchange.prompt).collect();
     prompts.dedup();
     if prompts.len() == exchanges.len() {
-        let rows: Vec<Vec<u32>> = prompts
-            .iter()
-            .zip(&responses)
-            .map(|(prompt, response)| [*prompt, *response].concat())
-            .collect();
+        let rows: Vec<Vec<u32>> =
+            prompts.iter().zip(&responses).map(|(prompt, response)| [*prompt, *response].concat()).collect();
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         let hidden = decoder.forward(&rows, Padding::Right, None);
-        let after_prompt = hidden
-            .firsts
-            .iter()
-            .zip(&prompts)
-            .map(|(first, prompt)| first + prompt.len());
+        let after_prompt = hidden.firsts.iter().zip(&prompts).map(|(first, prompt)| first + prompt.len());
         let response_firsts: Vec<usize> = after_prompt.collect();
         let prompt_ends = response_firsts.iter().map(|first| first - 1).collect();
-        return Reading {
-            states: hidden.states,
-            prompt_ends,
-            response_firsts,
-        };
+        return Reading { states: hidden.states, prompt_ends, response_firsts };
     }
 
     let mut cache = KvCache::growing();
@@ -85,11 +74,7 @@ fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading
     cache.select_rows(&prompt_of);
     let read_responses = decoder.forward(&responses, Padding::Right, Some(&mut cache));
     Reading {
-        response_firsts: read_responses
-            .firsts
-            .iter()
-            .map(|first| n_prompt_tokens + first)
-            .collect(),
+        response_firsts: read_responses.firsts.iter().map(|first| n_prompt_tokens + first).collect(),
         states: Tensor::cat(vec![read_prompts.states, read_responses.states], 0),
         prompt_ends,
     }
@@ -101,20 +86,12 @@ fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading
 /// If a prompt or a response is empty.
 pub fn final_states(decoder: &Decoder, exchanges: &[Exchange<'_>]) -> Tensor<2> {
     assert!(
-        exchanges
-            .iter()
-            .all(|exchange| !exchange.response.is_empty()),
+        exchanges.iter().all(|exchange| !exchange.response.is_empty()),
         "a response needs at least one token"
     );
-    let Reading {
-        states,
-        response_firsts,
-        ..
-    } = read(decoder, exchanges, 0);
-    let lasts = response_firsts
-        .iter()
-        .zip(exchanges)
-        .map(|(first, exchange)| first + exchange.response.len() - 1);
+    let Reading { states, response_firsts, .. } = read(decoder, exchanges, 0);
+    let lasts =
+        response_firsts.iter().zip(exchanges).map(|(first, exchange)| first + exchange.response.len() - 1);
     select_rows(states, lasts)
 }
 
@@ -132,52 +109,27 @@ pub struct ResponseLogprobs {
 ///
 /// # Panics
 /// If a prompt is empty or all responses are.
-pub fn response_logprobs(
-    model: &CausalLm,
-    exchanges: &[Exchange<'_>],
-    temperature: f64,
-) -> ResponseLogprobs {
+pub fn response_logprobs(model: &CausalLm, exchanges: &[Exchange<'_>], temperature: f64) -> ResponseLogprobs {
     let device = model.device();
-    let longest = exchanges
-        .iter()
-        .map(|exchange| exchange.response.len())
-        .max()
-        .unwrap_or(0);
+    let longest = exchanges.iter().map(|exchange| exchange.response.len()).max().unwrap_or(0);
     assert!(longest > 0, "at least one response token");
-    let Reading {
-        states,
-        prompt_ends,
-        response_firsts,
-    } = read(model.decoder(), exchanges, 1);
+    let Reading { states, prompt_ends, response_firsts } = read(model.decoder(), exchanges, 1);
     // The state that predicts a token stands after the token before it.
     let (mut predicting, mut cells, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for (row, exchange) in exchanges.iter().enumerate() {
         for (column, &token) in exchange.response.iter().enumerate() {
-            predicting.push(if column == 0 {
-                prompt_ends[row]
-            } else {
-                response_firsts[row] + column - 1
-            });
+            predicting.push(if column == 0 { prompt_ends[row] } else { response_firsts[row] + column - 1 });
             cells.push((row * longest + column) as i64);
             targets.push(i64::from(token));
         }
     }
     let predicting = select_rows(states, predicting.into_iter());
-    let (logprobs, entropies) = token_logprobs(
-        predicting,
-        model.vocabulary(),
-        ints(targets, &device),
-        temperature,
-    );
+    let (logprobs, entropies) =
+        token_logprobs(predicting, model.vocabulary(), ints(targets, &device), temperature);
     let cells = ints(cells, &device);
     let grid = |values: Tensor<1>| {
         let empty = Tensor::<1>::zeros([exchanges.len() * longest], &device);
-        empty
-            .scatter(0, cells.clone(), values, IndexingUpdateOp::Add)
-            .reshape([exchanges.len(), longest])
+        empty.scatter(0, cells.clone(), values, IndexingUpdateOp::Add).reshape([exchanges.len(), longest])
     };
-    ResponseLogprobs {
-        logprobs: grid(logprobs),
-        entropies: grid(entropies),
-    }
+    ResponseLogprobs { logprobs: grid(logprobs), entropies: grid(entropies) }
 }

@@ -9,15 +9,8 @@ use crate::{CausalLm, Exchange, response_logprobs};
 
 /// Mean negative log-likelihood of the response tokens; prompts and padding do not count. `[1]`, in nats per token
 pub fn sft_loss(model: &CausalLm, exchanges: &[Exchange<'_>]) -> Tensor<1> {
-    let n_tokens: usize = exchanges
-        .iter()
-        .map(|exchange| exchange.response.len())
-        .sum();
-    response_logprobs(model, exchanges, 1.0)
-        .logprobs
-        .sum()
-        .neg()
-        / n_tokens as f64
+    let n_tokens: usize = exchanges.iter().map(|exchange| exchange.response.len()).sum();
+    response_logprobs(model, exchanges, 1.0).logprobs.sum().neg() / n_tokens as f64
 }
 
 /// Batches of item indices for ever: every epoch is a fresh permutation, and its incomplete last batch is dropped.
@@ -34,10 +27,7 @@ impl EpochBatches {
     /// # Panics
     /// If there are no items or the batch size is 0.
     pub fn new(n_items: usize, batch_size: usize, seed: u64) -> Self {
-        assert!(
-            n_items > 0 && batch_size > 0,
-            "{n_items} items in batches of {batch_size}"
-        );
+        assert!(n_items > 0 && batch_size > 0, "{n_items} items in batches of {batch_size}");
         let order = (0..n_items).collect();
         Self {
             order,

@@ -27,22 +27,12 @@ impl ChatTemplate {
     pub fn new(source: impl Into<String>) -> Result<Self, LmError> {
         let source = source.into();
         let mut environment = Environment::new();
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |message: String| -> Result<(), minijinja::Error> {
-                Err(minijinja::Error::new(
-                    minijinja::ErrorKind::InvalidOperation,
-                    message,
-                ))
-            },
-        );
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", |message: String| -> Result<(), minijinja::Error> {
+            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
+        });
         environment.add_template_owned(NAME, source.clone())?;
-        Ok(Self {
-            environment,
-            source,
-        })
+        Ok(Self { environment, source })
     }
 
     /// The template's source.
@@ -54,12 +44,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// If the template fails or refuses the conversation.
-    pub fn render_prompt(
-        &self,
-        user: &str,
-        bos_token: &str,
-        eos_token: &str,
-    ) -> Result<String, LmError> {
+    pub fn render_prompt(&self, user: &str, bos_token: &str, eos_token: &str) -> Result<String, LmError> {
         let messages = [context! { role => "user", content => user }];
         let context = context! { messages, bos_token, eos_token, add_generation_prompt => true };
         Ok(self.environment.get_template(NAME)?.render(context)?)
@@ -73,23 +58,13 @@ mod tests {
     #[test]
     fn the_plain_template_opens_an_answer() {
         let template = ChatTemplate::new(ChatTemplate::PLAIN).unwrap();
-        assert_eq!(
-            template.render_prompt("who?", "<s>", "</s>").unwrap(),
-            "<s>who?<answer>"
-        );
+        assert_eq!(template.render_prompt("who?", "<s>", "</s>").unwrap(), "<s>who?<answer>");
     }
 
     #[test]
     fn a_template_may_refuse_and_may_use_python_methods() {
-        let template =
-            ChatTemplate::new("{{ raise_exception('no ' + messages[0].role) }}").unwrap();
-        assert!(
-            template
-                .render_prompt("", "", "")
-                .unwrap_err()
-                .to_string()
-                .contains("no user")
-        );
+        let template = ChatTemplate::new("{{ raise_exception('no ' + messages[0].role) }}").unwrap();
+        assert!(template.render_prompt("", "", "").unwrap_err().to_string().contains("no user"));
         let template = ChatTemplate::new("{{ messages[0].content.strip() }}").unwrap();
         assert_eq!(template.render_prompt(" a ", "", "").unwrap(), "a");
         assert!(ChatTemplate::new("{% if %}").is_err());

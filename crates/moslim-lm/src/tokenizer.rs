@@ -39,11 +39,7 @@ pub struct SpecialTokens {
 
 impl Default for SpecialTokens {
     fn default() -> Self {
-        Self {
-            bos_token: "<s>".into(),
-            eos_token: "</s>".into(),
-            pad_token: "<pad>".into(),
-        }
+        Self { bos_token: "<s>".into(), eos_token: "</s>".into(), pad_token: "<pad>".into() }
     }
 }
 
@@ -72,10 +68,7 @@ const ANSWER: &str = "<answer>";
 
 fn failed(path: &Path) -> impl FnOnce(tokenizers::Error) -> LmError {
     let path = path.to_path_buf();
-    move |error| LmError::Tokenizer {
-        path,
-        reason: error.to_string(),
-    }
+    move |error| LmError::Tokenizer { path, reason: error.to_string() }
 }
 
 impl Tokenizer {
@@ -89,26 +82,20 @@ impl Tokenizer {
         whole_tokens: &[String],
     ) -> Result<Self, LmError> {
         let special = SpecialTokens::default();
-        let reserved: Vec<AddedToken> =
-            [&special.pad_token, &special.bos_token, &special.eos_token]
-                .into_iter()
-                .map(String::as_str)
-                .chain([UNKNOWN, ANSWER])
-                .map(|token| AddedToken::from(token, true))
-                .collect();
+        let reserved: Vec<AddedToken> = [&special.pad_token, &special.bos_token, &special.eos_token]
+            .into_iter()
+            .map(String::as_str)
+            .chain([UNKNOWN, ANSWER])
+            .map(|token| AddedToken::from(token, true))
+            .collect();
         let failed = || failed(Path::new("tokenizer"));
         let (mut inner, mut trainer) = match kind {
             TokenizerKind::Word => {
-                let model = WordLevel::builder()
-                    .unk_token(UNKNOWN.into())
-                    .build()
-                    .map_err(failed())?;
+                let model = WordLevel::builder().unk_token(UNKNOWN.into()).build().map_err(failed())?;
                 let mut inner = HfTokenizer::new(model);
                 inner.with_pre_tokenizer(Some(WhitespaceSplit));
-                let trainer = WordLevelTrainer::builder()
-                    .special_tokens(reserved)
-                    .show_progress(false)
-                    .build();
+                let trainer =
+                    WordLevelTrainer::builder().special_tokens(reserved).show_progress(false).build();
                 let trainer = trainer.map_err(|error| failed()(error.to_string().into()))?;
                 (inner, TrainerWrapper::WordLevelTrainer(trainer))
             }
@@ -127,17 +114,9 @@ impl Tokenizer {
         };
         inner.train(&mut trainer, texts).map_err(failed())?;
         inner
-            .add_tokens(
-                whole_tokens
-                    .iter()
-                    .map(|token| AddedToken::from(token.as_str(), false)),
-            )
+            .add_tokens(whole_tokens.iter().map(|token| AddedToken::from(token.as_str(), false)))
             .map_err(failed())?;
-        Ok(Self {
-            inner,
-            special,
-            template: ChatTemplate::new(ChatTemplate::PLAIN)?,
-        })
+        Ok(Self { inner, special, template: ChatTemplate::new(ChatTemplate::PLAIN)? })
     }
 
     /// Reads `tokenizer.json` and `tokenizer_config.json` of a model folder.
@@ -150,11 +129,7 @@ impl Tokenizer {
         let inner = HfTokenizer::from_file(&path).map_err(failed(&path))?;
         let path = folder.join("tokenizer_config.json");
         let file: TokenizerFile = read_json(&path)?;
-        for token in [
-            &file.special.bos_token,
-            &file.special.eos_token,
-            &file.special.pad_token,
-        ] {
+        for token in [&file.special.bos_token, &file.special.eos_token, &file.special.pad_token] {
             if inner.token_to_id(token).is_none() {
                 return Err(LmError::Tokenizer {
                     path,
@@ -162,15 +137,8 @@ impl Tokenizer {
                 });
             }
         }
-        let template = ChatTemplate::new(
-            file.chat_template
-                .unwrap_or_else(|| ChatTemplate::PLAIN.into()),
-        )?;
-        Ok(Self {
-            inner,
-            special: file.special,
-            template,
-        })
+        let template = ChatTemplate::new(file.chat_template.unwrap_or_else(|| ChatTemplate::PLAIN.into()))?;
+        Ok(Self { inner, special: file.special, template })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` into a model folder.
@@ -215,9 +183,7 @@ impl Tokenizer {
     }
 
     fn special_id(&self, token: &str) -> u32 {
-        self.inner
-            .token_to_id(token)
-            .expect("special tokens were checked when the tokenizer was made")
+        self.inner.token_to_id(token).expect("special tokens were checked when the tokenizer was made")
     }
 
     /// The ids of a user's turn, rendered by the chat template up to where the answer begins.
@@ -226,11 +192,7 @@ impl Tokenizer {
     /// If the template or the tokenizer fails.
     pub fn encode_prompt(&self, user: &str) -> Result<Vec<u32>, LmError> {
         let special = &self.special;
-        self.encode(
-            &self
-                .template
-                .render_prompt(user, &special.bos_token, &special.eos_token)?,
-        )
+        self.encode(&self.template.render_prompt(user, &special.bos_token, &special.eos_token)?)
     }
 
     /// The ids of an answer, the end token included.
@@ -248,10 +210,7 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, LmError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(failed(Path::new("tokenizer")))?;
+        let encoding = self.inner.encode_fast(text, false).map_err(failed(Path::new("tokenizer")))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -260,9 +219,7 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, LmError> {
-        self.inner
-            .decode(ids, true)
-            .map_err(failed(Path::new("tokenizer")))
+        self.inner.decode(ids, true).map_err(failed(Path::new("tokenizer")))
     }
 }
 
@@ -296,10 +253,7 @@ mod tests {
         let tokenizer = trained(TokenizerKind::Word);
         let ids = tokenizer.encode_prompt("its food <helpfulness:5>").unwrap();
         let id = |token| tokenizer.token_id(token).unwrap();
-        assert_eq!(
-            ids,
-            ["<s>", "its", "food", "<helpfulness:5>", "<answer>"].map(id)
-        );
+        assert_eq!(ids, ["<s>", "its", "food", "<helpfulness:5>", "<answer>"].map(id));
     }
 
     #[test]
@@ -309,16 +263,10 @@ mod tests {
         tokenizer.write(folder.path()).unwrap();
         let read = Tokenizer::read(folder.path()).unwrap();
         let text = "its plum knows <helpfulness:5> fate";
-        assert_eq!(
-            read.encode_prompt(text).unwrap(),
-            tokenizer.encode_prompt(text).unwrap()
-        );
+        assert_eq!(read.encode_prompt(text).unwrap(), tokenizer.encode_prompt(text).unwrap());
         std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
         assert!(
-            Tokenizer::read(folder.path())
-                .unwrap_err()
-                .to_string()
-                .contains("tokenizer.json: tokenizer:")
+            Tokenizer::read(folder.path()).unwrap_err().to_string().contains("tokenizer.json: tokenizer:")
         );
         assert!(Tokenizer::read(Path::new("/nowhere")).is_err());
     }

@@ -16,39 +16,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ])?;
     let request = Request::parse("helpfulness=4,harmlessness=1", &schema)?;
     let answer = |helpfulness: [f64; 5], honesty: [f64; 5], harmlessness: [f64; 2]| {
-        ClassProbabilities(vec![
-            helpfulness.into(),
-            honesty.into(),
-            harmlessness.into(),
-        ])
+        ClassProbabilities(vec![helpfulness.into(), honesty.into(), harmlessness.into()])
     };
-    let explained = answer(
-        [0.05, 0.1, 0.15, 0.5, 0.2],
-        [0.1, 0.1, 0.2, 0.2, 0.4],
-        [0.3, 0.7],
-    );
+    let explained = answer([0.05, 0.1, 0.15, 0.5, 0.2], [0.1, 0.1, 0.2, 0.2, 0.4], [0.3, 0.7]);
     let calibration_set = [
         explained.clone(),
-        answer(
-            [0.6, 0.2, 0.1, 0.05, 0.05],
-            [0.2, 0.2, 0.2, 0.2, 0.2],
-            [0.1, 0.9],
-        ),
-        answer(
-            [0.1, 0.3, 0.3, 0.2, 0.1],
-            [0.5, 0.2, 0.1, 0.1, 0.1],
-            [0.8, 0.2],
-        ),
+        answer([0.6, 0.2, 0.1, 0.05, 0.05], [0.2, 0.2, 0.2, 0.2, 0.2], [0.1, 0.9]),
+        answer([0.1, 0.3, 0.3, 0.2, 0.1], [0.5, 0.2, 0.1, 0.1, 0.1], [0.8, 0.2]),
     ];
     let stats = TargetStats::from_probabilities(&calibration_set)?;
 
     println!("request: {}", request.describe(&schema));
     for kind in [
-        MappingKind::ZWithinHead {
-            eps: 1e-8,
-            ddof: Ddof::Population,
-            scale_by_sqrt_k: false,
-        },
+        MappingKind::ZWithinHead { eps: 1e-8, ddof: Ddof::Population, scale_by_sqrt_k: false },
         MappingKind::ZDataset,
         MappingKind::ZRunning { momentum: 0.01 },
         MappingKind::Prob,
@@ -56,26 +36,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         MappingKind::ExpectedLevelDistance { normalize: true },
         MappingKind::ExpectedAbsError { normalize: true },
         MappingKind::ProbPlusDistance,
-        MappingKind::WeightedSum {
-            weights: vec![0.5, 0.3, 0.2],
-        },
+        MappingKind::WeightedSum { weights: vec![0.5, 0.3, 0.2] },
     ] {
-        let mapping = RewardMapping {
-            kind,
-            divisor: Divisor::K,
-            mask: MaskRule::AskedInPrompt,
-        };
+        let mapping = RewardMapping { kind, divisor: Divisor::K, mask: MaskRule::AskedInPrompt };
         println!("{:?}", mapping.kind);
         let terms = mapping.terms(&explained, &request, Some(&stats))?;
         for (objective, term) in schema.objectives().iter().zip(terms) {
             let term = term.map_or("not asked".to_owned(), |term| format!("{term:+.3}"));
             println!("  {:<13} {term}", objective.name);
         }
-        println!(
-            "  {:<13} {:+.3}",
-            "score",
-            mapping.score(&explained, &request, Some(&stats))?
-        );
+        println!("  {:<13} {:+.3}", "score", mapping.score(&explained, &request, Some(&stats))?);
     }
     Ok(())
 }

@@ -29,20 +29,12 @@ pub(crate) fn z_within_head(probabilities: &[f64], target: f64, eps: f64, ddof: 
 
 /// `E = Σ_c c · p[c]`
 pub(crate) fn expected_level(probabilities: &[f64]) -> f64 {
-    probabilities
-        .iter()
-        .enumerate()
-        .map(|(class, p)| class as f64 * p)
-        .sum()
+    probabilities.iter().enumerate().map(|(class, p)| class as f64 * p).sum()
 }
 
 /// `Σ_c p[c] · |c − t|`
 pub(crate) fn expected_abs_error(probabilities: &[f64], target: f64) -> f64 {
-    probabilities
-        .iter()
-        .enumerate()
-        .map(|(class, p)| p * (class as f64 - target).abs())
-        .sum()
+    probabilities.iter().enumerate().map(|(class, p)| p * (class as f64 - target).abs()).sum()
 }
 
 #[cfg(test)]

@@ -19,19 +19,12 @@ impl ClassProbabilities {
     fn check(&self) -> Result<(), MappingError> {
         for (head, probabilities) in self.0.iter().enumerate() {
             if probabilities.len() < 2 {
-                return Err(MappingError::TooFewClasses {
-                    head,
-                    found: probabilities.len(),
-                });
+                return Err(MappingError::TooFewClasses { head, found: probabilities.len() });
             }
             // A softmax in single precision may pass 1 by a rounding error.
             let is_probability = |p: &f64| (0.0..=1.0 + 1e-6).contains(p);
             if let Some(class) = probabilities.iter().position(|p| !is_probability(p)) {
-                return Err(MappingError::Probability {
-                    head,
-                    class,
-                    found: probabilities[class],
-                });
+                return Err(MappingError::Probability { head, class, found: probabilities[class] });
             }
         }
         Ok(())
@@ -108,11 +101,7 @@ impl TryFrom<u8> for Ddof {
         match ddof {
             0 => Ok(Self::Population),
             1 => Ok(Self::Sample),
-            _ => Err(MappingError::Setting {
-                setting: "ddof",
-                found: ddof.into(),
-                expected: "0 or 1",
-            }),
+            _ => Err(MappingError::Setting { setting: "ddof", found: ddof.into(), expected: "0 or 1" }),
         }
     }
 }
@@ -169,39 +158,22 @@ impl RewardMapping {
     /// A setting out of its range, or a number of weights other than `n_heads`.
     pub fn check(&self, n_heads: usize) -> Result<(), MappingError> {
         let in_range = |is_in_range, setting, found, expected| {
-            if is_in_range {
-                Ok(())
-            } else {
-                Err(MappingError::Setting {
-                    setting,
-                    found,
-                    expected,
-                })
-            }
+            if is_in_range { Ok(()) } else { Err(MappingError::Setting { setting, found, expected }) }
         };
         match self.kind {
-            MappingKind::ZWithinHead { eps, .. } => in_range(
-                eps > 0.0 && eps.is_finite(),
-                "eps",
-                eps,
-                "a finite number above 0",
-            ),
-            MappingKind::LogProb { floor } => in_range(
-                floor > 0.0 && floor <= 1.0,
-                "floor",
-                floor,
-                "above 0 and at most 1",
-            ),
+            MappingKind::ZWithinHead { eps, .. } => {
+                in_range(eps > 0.0 && eps.is_finite(), "eps", eps, "a finite number above 0")
+            }
+            MappingKind::LogProb { floor } => {
+                in_range(floor > 0.0 && floor <= 1.0, "floor", floor, "above 0 and at most 1")
+            }
             MappingKind::ZRunning { momentum } => check_momentum(momentum),
             MappingKind::WeightedSum { ref weights } if weights.len() != n_heads => {
-                Err(MappingError::NumberOfWeights {
-                    found: weights.len(),
-                    expected: n_heads,
-                })
+                Err(MappingError::NumberOfWeights { found: weights.len(), expected: n_heads })
             }
-            MappingKind::WeightedSum { ref weights } => weights.iter().try_for_each(|&weight| {
-                in_range(weight.is_finite(), "weights", weight, "finite numbers")
-            }),
+            MappingKind::WeightedSum { ref weights } => weights
+                .iter()
+                .try_for_each(|&weight| in_range(weight.is_finite(), "weights", weight, "finite numbers")),
             _ => Ok(()),
         }
     }
@@ -229,11 +201,7 @@ impl RewardMapping {
                 let highest = head_probabilities.len() - 1;
                 let target = match (level, self.mask) {
                     (Some(found), _) if !(0.0..=highest as f64).contains(&found) => {
-                        return Err(MappingError::Level {
-                            head,
-                            found,
-                            highest,
-                        });
+                        return Err(MappingError::Level { head, found, highest });
                     }
                     (None, MaskRule::AskedInPrompt) => return Ok(None),
                     (None, MaskRule::All) => highest as f64,
@@ -292,30 +260,22 @@ impl RewardMapping {
         let unit = |normalize: bool| if normalize { highest } else { 1.0 };
         let distance = (formula::expected_level(p) - target).abs();
         Ok(match self.kind {
-            MappingKind::ZWithinHead {
-                eps,
-                ddof,
-                scale_by_sqrt_k,
-            } => formula::z_within_head(p, target, eps, ddof) / unit(scale_by_sqrt_k).sqrt(),
+            MappingKind::ZWithinHead { eps, ddof, scale_by_sqrt_k } => {
+                formula::z_within_head(p, target, eps, ddof) / unit(scale_by_sqrt_k).sqrt()
+            }
             MappingKind::ZDataset | MappingKind::ZRunning { .. } => {
                 let stats = stats.ok_or(MappingError::MissingStats)?;
                 stats.check_shape(probabilities.n_classes())?;
                 stats.z(head, p, target)
             }
             MappingKind::Prob => formula::target_probability(p, target),
-            MappingKind::LogProb { floor } => {
-                formula::target_probability(p, target).max(floor).ln()
-            }
+            MappingKind::LogProb { floor } => formula::target_probability(p, target).max(floor).ln(),
             MappingKind::ExpectedLevelDistance { normalize } => -distance / unit(normalize),
             MappingKind::ExpectedAbsError { normalize } => {
                 -formula::expected_abs_error(p, target) / unit(normalize)
             }
-            MappingKind::ProbPlusDistance => {
-                formula::target_probability(p, target) - distance / highest
-            }
-            MappingKind::WeightedSum { ref weights } => {
-                weights[head] * formula::expected_level(p) / highest
-            }
+            MappingKind::ProbPlusDistance => formula::target_probability(p, target) - distance / highest,
+            MappingKind::WeightedSum { ref weights } => weights[head] * formula::expected_level(p) / highest,
         })
     }
 }

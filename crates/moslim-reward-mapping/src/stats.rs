@@ -21,11 +21,7 @@ pub struct ClassStats {
 impl ClassStats {
     /// `(p − mean) / std`, or 0 for a class that has not varied.
     fn standardize(self, p: f64) -> f64 {
-        if self.std > MIN_STD {
-            (p - self.mean) / self.std
-        } else {
-            0.0
-        }
+        if self.std > MIN_STD { (p - self.mean) / self.std } else { 0.0 }
     }
 }
 
@@ -51,31 +47,17 @@ impl TargetStats {
     pub fn from_probabilities(answers: &[ClassProbabilities]) -> Result<Self, MappingError> {
         let expected = answers.first().ok_or(MappingError::NoAnswers)?.n_classes();
         if let Some(other) = answers.iter().find(|answer| answer.n_classes() != expected) {
-            return Err(MappingError::StatsShape {
-                found: expected,
-                expected: other.n_classes(),
-            });
+            return Err(MappingError::StatsShape { found: expected, expected: other.n_classes() });
         }
         let class_stats = |head: usize, class: usize| {
             let mean_over_answers = |value: &dyn Fn(f64) -> f64| {
-                answers
-                    .iter()
-                    .map(|answer| value(answer.0[head][class]))
-                    .sum::<f64>()
-                    / answers.len() as f64
+                answers.iter().map(|answer| value(answer.0[head][class])).sum::<f64>() / answers.len() as f64
             };
             let mean = mean_over_answers(&|p| p);
-            ClassStats {
-                mean,
-                std: mean_over_answers(&|p| (p - mean).powi(2)).sqrt(),
-            }
+            ClassStats { mean, std: mean_over_answers(&|p| (p - mean).powi(2)).sqrt() }
         };
         let heads = expected.iter().enumerate();
-        Ok(Self(
-            heads
-                .map(|(head, &n)| (0..n).map(|class| class_stats(head, class)).collect())
-                .collect(),
-        ))
+        Ok(Self(heads.map(|(head, &n)| (0..n).map(|class| class_stats(head, class)).collect()).collect()))
     }
 
     /// K for every head.
@@ -86,19 +68,12 @@ impl TargetStats {
     /// Whether these are the statistics of heads with `expected` classes.
     pub(crate) fn check_shape(&self, expected: Vec<usize>) -> Result<(), MappingError> {
         let found = self.n_classes();
-        if found == expected {
-            Ok(())
-        } else {
-            Err(MappingError::StatsShape { found, expected })
-        }
+        if found == expected { Ok(()) } else { Err(MappingError::StatsShape { found, expected }) }
     }
 
     /// `(p[t] − mean) / std` of the target class; between two levels, linear between their values.
     pub(crate) fn z(&self, head: usize, probabilities: &[f64], target: f64) -> f64 {
-        interpolate(
-            |class| self.0[head][class].standardize(probabilities[class]),
-            target,
-        )
+        interpolate(|class| self.0[head][class].standardize(probabilities[class]), target)
     }
 }
 
@@ -134,10 +109,7 @@ impl RunningStats {
     /// ```
     pub fn new(momentum: f64) -> Result<Self, MappingError> {
         check_momentum(momentum)?;
-        Ok(Self {
-            momentum,
-            stats: None,
-        })
+        Ok(Self { momentum, stats: None })
     }
 
     /// Takes in a batch of answers.
@@ -154,13 +126,8 @@ impl RunningStats {
         let m = self.momentum;
         for (old, new) in stats.0.iter_mut().flatten().zip(batch.0.iter().flatten()) {
             let distance = new.mean - old.mean;
-            let var = (1.0 - m) * old.std.powi(2)
-                + m * new.std.powi(2)
-                + m * (1.0 - m) * distance.powi(2);
-            *old = ClassStats {
-                mean: old.mean + m * distance,
-                std: var.sqrt(),
-            };
+            let var = (1.0 - m) * old.std.powi(2) + m * new.std.powi(2) + m * (1.0 - m) * distance.powi(2);
+            *old = ClassStats { mean: old.mean + m * distance, std: var.sqrt() };
         }
         Ok(())
     }
@@ -175,11 +142,7 @@ pub(crate) fn check_momentum(momentum: f64) -> Result<(), MappingError> {
     if momentum > 0.0 && momentum <= 1.0 {
         Ok(())
     } else {
-        Err(MappingError::Setting {
-            setting: "momentum",
-            found: momentum,
-            expected: "above 0 and at most 1",
-        })
+        Err(MappingError::Setting { setting: "momentum", found: momentum, expected: "above 0 and at most 1" })
     }
 }
 
@@ -201,23 +164,14 @@ mod tests {
                 running.update(batch).unwrap();
             }
             let found = running.stats().unwrap().0[0][0];
-            assert!(
-                (found.mean - mean).abs() < 1e-12 && (found.std - std).abs() < 1e-12,
-                "{found:?}"
-            );
+            assert!((found.mean - mean).abs() < 1e-12 && (found.std - std).abs() < 1e-12, "{found:?}");
         }
     }
 
     #[test]
     fn a_class_that_has_not_varied_says_nothing() {
         let constant = TargetStats::from_probabilities(&[answer(0.3), answer(0.3)]).unwrap();
-        let rounding_noise = TargetStats(vec![vec![
-            ClassStats {
-                mean: 0.3,
-                std: 1e-12
-            };
-            2
-        ]]);
+        let rounding_noise = TargetStats(vec![vec![ClassStats { mean: 0.3, std: 1e-12 }; 2]]);
         for stats in [constant, rounding_noise] {
             assert_eq!(stats.z(0, &[0.9, 0.1], 0.0), 0.0);
         }
@@ -225,16 +179,7 @@ mod tests {
 
     #[test]
     fn between_two_levels_the_value_is_linear() {
-        let [low, high] = [
-            ClassStats {
-                mean: 0.2,
-                std: 0.1,
-            },
-            ClassStats {
-                mean: 0.4,
-                std: 0.2,
-            },
-        ];
+        let [low, high] = [ClassStats { mean: 0.2, std: 0.1 }, ClassStats { mean: 0.4, std: 0.2 }];
         let stats = TargetStats(vec![vec![low, high]]);
         // z is 3 at level 0 and 0.5 at level 1; 0.75 · 3 + 0.25 · 0.5 = 2.375.
         assert!((stats.z(0, &[0.5, 0.5], 0.25) - 2.375).abs() < 1e-12);
@@ -247,10 +192,7 @@ mod tests {
         running.update(&[answer(0.5)]).unwrap();
         let other = ClassProbabilities(vec![vec![0.2, 0.3, 0.5]]);
         let message = running.update(&[other]).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "target statistics of heads with [2] classes, expected [3]"
-        );
+        assert_eq!(message, "target statistics of heads with [2] classes, expected [3]");
         assert!(RunningStats::new(0.0).is_err() && RunningStats::new(f64::NAN).is_err());
     }
 
@@ -261,9 +203,6 @@ mod tests {
             running.update(&[answer(p)]).unwrap();
         }
         let file = serde_json::to_string(&running).unwrap();
-        assert_eq!(
-            serde_json::from_str::<RunningStats>(&file).unwrap(),
-            running
-        );
+        assert_eq!(serde_json::from_str::<RunningStats>(&file).unwrap(), running);
     }
 }

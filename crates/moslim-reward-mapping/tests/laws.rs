@@ -16,21 +16,15 @@ fn any_head() -> impl Strategy<Value = Vec<f64>> {
 
 /// One head with a target level, whole or fractional, or none.
 fn any_head_and_level() -> impl Strategy<Value = (Vec<f64>, Option<f64>)> {
-    (any_head(), prop::option::of(0.0..=1.0_f64), any::<bool>()).prop_map(
-        |(head, share, is_whole)| {
-            let level = share.map(|share| share * (head.len() - 1) as f64);
-            let level = level.map(|level| if is_whole { level.round() } else { level });
-            (head, level)
-        },
-    )
+    (any_head(), prop::option::of(0.0..=1.0_f64), any::<bool>()).prop_map(|(head, share, is_whole)| {
+        let level = share.map(|share| share * (head.len() - 1) as f64);
+        let level = level.map(|level| if is_whole { level.round() } else { level });
+        (head, level)
+    })
 }
 
 fn reading_a(scale_by_sqrt_k: bool) -> MappingKind {
-    MappingKind::ZWithinHead {
-        eps: 1e-9,
-        ddof: Ddof::Population,
-        scale_by_sqrt_k,
-    }
+    MappingKind::ZWithinHead { eps: 1e-9, ddof: Ddof::Population, scale_by_sqrt_k }
 }
 
 fn score(
@@ -40,16 +34,10 @@ fn score(
     stats: Option<&TargetStats>,
 ) -> f64 {
     let probabilities = ClassProbabilities(heads.iter().map(|(head, _)| head.clone()).collect());
-    let request = Request {
-        levels: heads.iter().map(|(_, level)| *level).collect(),
-    };
-    RewardMapping {
-        kind,
-        divisor,
-        mask: MaskRule::AskedInPrompt,
-    }
-    .score(&probabilities, &request, stats)
-    .unwrap()
+    let request = Request { levels: heads.iter().map(|(_, level)| *level).collect() };
+    RewardMapping { kind, divisor, mask: MaskRule::AskedInPrompt }
+        .score(&probabilities, &request, stats)
+        .unwrap()
 }
 
 proptest! {

@@ -16,21 +16,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let world = World::new(WorldKind::Local, 0);
     let schema = world.schema();
     let records = world.labeled(Split::Train, 1500, 0, &LabelOptions::default())?;
-    let complete = LabelOptions {
-        noise: 0.0,
-        missing: MissingPattern::NOTHING,
-    };
+    let complete = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
     let held_out = world.labeled(Split::HeldOut, 300, 1, &complete)?;
 
-    let texts = records
-        .iter()
-        .flat_map(|record| [record.prompt.as_str(), record.response.as_str()]);
+    let texts = records.iter().flat_map(|record| [record.prompt.as_str(), record.response.as_str()]);
     let tokenizer = Tokenizer::train(TokenizerKind::Word, texts, &[])?;
     let encode = |records: &[_]| -> Result<Vec<LabeledExchange>, _> {
-        records
-            .iter()
-            .map(|record| LabeledExchange::new(&tokenizer, record))
-            .collect()
+        records.iter().map(|record| LabeledExchange::new(&tokenizer, record)).collect()
     };
     let (examples, measured) = (encode(&records)?, encode(&held_out)?);
 
@@ -49,17 +41,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let fit_config = FitConfig {
-        num_train_epochs: 1.0,
-        batch_size: 16,
-        optimizer,
-    };
+    let fit_config = FitConfig { num_train_epochs: 1.0, batch_size: 16, optimizer };
     let model = fit(model, &examples, &fit_config, 0, |step| {
         if step.step % 30 == 0 {
-            println!(
-                "step {}/{}: losses {:.2?}",
-                step.step, step.total_steps, step.head_losses
-            );
+            println!("step {}/{}: losses {:.2?}", step.step, step.total_steps, step.head_losses);
         }
         ControlFlow::Continue(())
     });
@@ -68,20 +53,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let probabilities = model.valid().class_probabilities(&answers);
     let counts = level_counts(&held_out, &schema);
     for (index, objective) in schema.objectives().iter().enumerate() {
-        let hits = probabilities
-            .iter()
-            .zip(&held_out)
-            .filter(|(heads, record)| {
-                let head = &heads[index];
-                let best = (0..head.len()).max_by(|&a, &b| head[a].total_cmp(&head[b]));
-                best == record.levels[index]
-            });
+        let hits = probabilities.iter().zip(&held_out).filter(|(heads, record)| {
+            let head = &heads[index];
+            let best = (0..head.len()).max_by(|&a, &b| head[a].total_cmp(&head[b]));
+            best == record.levels[index]
+        });
         let accuracy = hits.count() as f64 / held_out.len() as f64;
         let majority = majority_share(&counts[index]).unwrap_or(f64::NAN);
-        println!(
-            "{}: accuracy {accuracy:.2}, majority {majority:.2}",
-            objective.name
-        );
+        println!("{}: accuracy {accuracy:.2}, majority {majority:.2}", objective.name);
     }
     Ok(())
 }

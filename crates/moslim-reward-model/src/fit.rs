@@ -36,10 +36,7 @@ impl LabeledExchange {
 
     /// The tokens without the labels.
     pub fn exchange(&self) -> Exchange<'_> {
-        Exchange {
-            prompt: &self.prompt,
-            response: &self.response,
-        }
+        Exchange { prompt: &self.prompt, response: &self.response }
     }
 }
 
@@ -89,23 +86,14 @@ pub fn fit(
     let batches = EpochBatches::new(examples.len(), config.batch_size, seed);
     for (index, rows) in batches.take(total_steps).enumerate() {
         let answers: Vec<Exchange<'_>> = rows.iter().map(|&row| examples[row].exchange()).collect();
-        let labels: Vec<&[Option<Level>]> = rows
-            .iter()
-            .map(|&row| examples[row].levels.as_slice())
-            .collect();
+        let labels: Vec<&[Option<Level>]> = rows.iter().map(|&row| examples[row].levels.as_slice()).collect();
         let losses = masked_cross_entropy(&model.logits(&answers), &labels);
         let lr = optimizer.learning_rate();
         let Some(total) = losses.total else { continue };
         let gradients = GradientsParams::from_grads(total.backward(), &model);
         let grad_norm;
         (model, grad_norm) = optimizer.step(model, gradients);
-        let step = FitStep {
-            step: index + 1,
-            total_steps,
-            head_losses: losses.heads,
-            grad_norm,
-            lr,
-        };
+        let step = FitStep { step: index + 1, total_steps, head_losses: losses.heads, grad_norm, lr };
         if after_step(&step).is_break() {
             break;
         }

@@ -7,8 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
 use moslim_lm::{
-    CausalLm, Decoder, LlamaConfig, LmError, Tokenizer, load_weights, read_json, save_weights,
-    write_json,
+    CausalLm, Decoder, LlamaConfig, LmError, Tokenizer, load_weights, read_json, save_weights, write_json,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -44,38 +43,23 @@ impl RewardModelFolder {
     /// If a file cannot be written.
     pub fn write_into(&self, folder: &Path) -> Result<(), LmError> {
         let labels = self.schema.objectives().iter().flat_map(|objective| {
-            objective
-                .levels
-                .iter()
-                .map(move |level| format!("{}={level}", objective.name))
+            objective.levels.iter().map(move |level| format!("{}={level}", objective.name))
         });
-        let id2label: serde_json::Map<String, serde_json::Value> = labels
-            .enumerate()
-            .map(|(id, label)| (id.to_string(), label.into()))
-            .collect();
+        let id2label: serde_json::Map<String, serde_json::Value> =
+            labels.enumerate().map(|(id, label)| (id.to_string(), label.into())).collect();
         let path = folder.join("config.json");
-        let mut config = serde_json::to_value(&self.config).map_err(|source| LmError::Json {
-            path: path.clone(),
-            source,
-        })?;
+        let mut config = serde_json::to_value(&self.config)
+            .map_err(|source| LmError::Json { path: path.clone(), source })?;
         config["architectures"] = serde_json::json!(["LlamaForSequenceClassification"]);
         config["num_labels"] = id2label.len().into();
         config["id2label"] = id2label.into();
         config["pad_token_id"] = self.tokenizer.pad().into();
         write_json(&path, &config)?;
         write_json(&folder.join(OBJECTIVES), &self.schema)?;
-        let weights = self
-            .model
-            .heads
-            .iter()
-            .map(|head| head.weight.val())
-            .collect();
+        let weights = self.model.heads.iter().map(|head| head.weight.val()).collect();
         let classifier = SequenceClassifier {
             model: self.model.model.clone(),
-            score: Linear {
-                weight: Param::from_tensor(Tensor::cat(weights, 1)),
-                bias: None,
-            },
+            score: Linear { weight: Param::from_tensor(Tensor::cat(weights, 1)), bias: None },
         };
         save_weights(&classifier, &folder.join("model.safetensors"))?;
         self.tokenizer.write(folder)
@@ -106,21 +90,10 @@ impl RewardModelFolder {
             .map(|n_levels| {
                 let weight = classifier.score.weight.val().narrow(1, first, n_levels);
                 first += n_levels;
-                Linear {
-                    weight: Param::from_tensor(weight),
-                    bias: None,
-                }
+                Linear { weight: Param::from_tensor(weight), bias: None }
             })
             .collect();
-        let model = MultiHeadRewardModel {
-            model: classifier.model,
-            heads,
-        };
-        Ok(Self {
-            config,
-            tokenizer,
-            schema,
-            model,
-        })
+        let model = MultiHeadRewardModel { model: classifier.model, heads };
+        Ok(Self { config, tokenizer, schema, model })
     }
 }

@@ -28,9 +28,7 @@ pub fn masked_cross_entropy(logits: &[Tensor<2>], labels: &[&[Option<Level>]]) -
             let labelled: Vec<(i64, i64)> = labels
                 .iter()
                 .enumerate()
-                .filter_map(|(row, levels)| {
-                    levels[objective].map(|level| (row as i64, level as i64))
-                })
+                .filter_map(|(row, levels)| levels[objective].map(|level| (row as i64, level as i64)))
                 .collect();
             let (rows, levels): (Vec<i64>, Vec<i64>) = labelled.into_iter().unzip();
             let n_labels = rows.len();
@@ -39,27 +37,13 @@ pub fn masked_cross_entropy(logits: &[Tensor<2>], labels: &[&[Option<Level>]]) -
             }
             let device = logits.device();
             let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n_labels]), &device);
-            let levels =
-                Tensor::<2, Int>::from_data(TensorData::new(levels, [n_labels, 1]), &device);
-            Some(
-                log_softmax(logits.clone().select(0, rows), 1)
-                    .gather(1, levels)
-                    .mean()
-                    .neg(),
-            )
+            let levels = Tensor::<2, Int>::from_data(TensorData::new(levels, [n_labels, 1]), &device);
+            Some(log_softmax(logits.clone().select(0, rows), 1).gather(1, levels).mean().neg())
         })
         .collect();
-    let heads = means
-        .iter()
-        .map(|mean| {
-            mean.as_ref()
-                .map(|mean| mean.clone().into_scalar::<f32>().into())
-        })
-        .collect();
-    HeadLosses {
-        total: means.into_iter().flatten().reduce(|sum, mean| sum + mean),
-        heads,
-    }
+    let heads =
+        means.iter().map(|mean| mean.as_ref().map(|mean| mean.clone().into_scalar::<f32>().into())).collect();
+    HeadLosses { total: means.into_iter().flatten().reduce(|sum, mean| sum + mean), heads }
 }
 
 #[cfg(test)]
@@ -71,33 +55,20 @@ mod tests {
     #[test]
     fn head_means_of_incomplete_labels() {
         let device = Device::default();
-        let first = [
-            [0.0, 1.0, 2.0, 1.0, 0.0],
-            [9.0, 0.0, 0.0, 0.0, 0.0],
-            [1.0, 0.0, 0.0, 0.0, -1.0],
-        ];
+        let first = [[0.0, 1.0, 2.0, 1.0, 0.0], [9.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, -1.0]];
         let second = [[7.0, 0.0], [0.5, -0.5], [-1.0, 1.0]];
-        let logits = [
-            Tensor::from_data(first, &device),
-            Tensor::from_data(second, &device),
-        ];
-        let labels: [&[Option<Level>]; 3] =
-            [&[Some(2), None], &[None, Some(0)], &[Some(4), Some(1)]];
+        let logits = [Tensor::from_data(first, &device), Tensor::from_data(second, &device)];
+        let labels: [&[Option<Level>]; 3] = [&[Some(2), None], &[None, Some(0)], &[Some(4), Some(1)]];
         let losses = masked_cross_entropy(&logits, &labels);
-        let close = |found: f64, expected: f64| {
-            assert!((found - expected).abs() < 1e-6, "{found} {expected}")
-        };
+        let close =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         close(losses.heads[0].unwrap(), 1.751187);
         close(losses.heads[1].unwrap(), 0.220095);
         close(losses.total.unwrap().into_scalar::<f32>().into(), 1.971282);
 
-        let unlabelled =
-            masked_cross_entropy(&logits, &[&[Some(1), None], &[None, None], &[None, None]]);
+        let unlabelled = masked_cross_entropy(&logits, &[&[Some(1), None], &[None, None], &[None, None]]);
         assert_eq!(unlabelled.heads[1], None);
-        assert!(
-            masked_cross_entropy(&logits, &[&[None, None]; 3])
-                .total
-                .is_none()
-        );
+        let nothing: [&[Option<Level>]; 3] = [&[None, None]; 3];
+        assert!(masked_cross_entropy(&logits, &nothing).total.is_none());
     }
 }

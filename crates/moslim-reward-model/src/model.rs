@@ -24,25 +24,14 @@ impl MultiHeadRewardModel {
     /// Fresh heads on the decoder of a language model, which is taken over with its weights.
     ///
     /// Weights of heads are drawn from N(0, 1/(d + 1)) as in [Stiennon et al. 2020](https://arxiv.org/abs/2009.01325).
-    pub fn new(
-        start: &CausalLm,
-        hidden_size: usize,
-        schema: &ObjectiveSchema,
-        rng: &mut impl Rng,
-    ) -> Self {
+    pub fn new(start: &CausalLm, hidden_size: usize, schema: &ObjectiveSchema, rng: &mut impl Rng) -> Self {
         let device = start.device();
         let deviation = (1.0 / (hidden_size as f64 + 1.0)).sqrt();
         let head = |n_levels| {
             let weight = normal([hidden_size, n_levels], deviation, rng, &device);
-            Linear {
-                weight: Param::from_tensor(weight),
-                bias: None,
-            }
+            Linear { weight: Param::from_tensor(weight), bias: None }
         };
-        Self {
-            model: start.decoder().clone(),
-            heads: schema.n_levels().into_iter().map(head).collect(),
-        }
+        Self { model: start.decoder().clone(), heads: schema.n_levels().into_iter().map(head).collect() }
     }
 
     /// The logits of every head. One `[n_answers, K_i]` per objective
@@ -51,10 +40,7 @@ impl MultiHeadRewardModel {
     /// If there is no answer, or a prompt or an answer is empty.
     pub fn logits(&self, answers: &[Exchange<'_>]) -> Vec<Tensor<2>> {
         let pooled = final_states(&self.model, answers);
-        self.heads
-            .iter()
-            .map(|head| head.forward(pooled.clone()))
-            .collect()
+        self.heads.iter().map(|head| head.forward(pooled.clone())).collect()
     }
 
     /// The class probabilities of every answer: `[answer][objective][level]`.
@@ -75,10 +61,7 @@ impl MultiHeadRewardModel {
                     .convert::<f32>()
                     .try_to_vec()
                     .expect("probabilities are floats");
-                for (heads, classes) in probabilities[first..]
-                    .iter_mut()
-                    .zip(classes.chunks(n_levels))
-                {
+                for (heads, classes) in probabilities[first..].iter_mut().zip(classes.chunks(n_levels)) {
                     heads.push(classes.iter().map(|&p| f64::from(p)).collect());
                 }
             }

@@ -6,19 +6,14 @@ use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{LabeledResponse, Objective, ObjectiveSchema};
 use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, Tokenizer, TokenizerKind};
-use moslim_reward_model::{
-    FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit,
-};
+use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 /// The level of `count` is how many times "ping" stands in the answer; `shout` is whether "pong" does.
 fn schema() -> ObjectiveSchema {
-    ObjectiveSchema::new(vec![
-        Objective::with_scale("count", 0, 3),
-        Objective::with_scale("shout", 0, 1),
-    ])
-    .unwrap()
+    ObjectiveSchema::new(vec![Objective::with_scale("count", 0, 3), Objective::with_scale("shout", 0, 1)])
+        .unwrap()
 }
 
 fn records(n: usize, seed: u64, labels: impl Fn(usize) -> [bool; 2]) -> Vec<LabeledResponse> {
@@ -50,18 +45,13 @@ fn fresh() -> (MultiHeadRewardModel, LlamaConfig) {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let config = LlamaConfig::small(tokenizer().vocab_size(), 16, 32, 1, 2);
     let start = CausalLm::new(&config, &mut rng, &Device::default().autodiff());
-    (
-        MultiHeadRewardModel::new(&start, config.hidden_size, &schema(), &mut rng),
-        config,
-    )
+    (MultiHeadRewardModel::new(&start, config.hidden_size, &schema(), &mut rng), config)
 }
 
 fn fit_on(records: &[LabeledResponse], epochs: f64) -> (MultiHeadRewardModel, LlamaConfig) {
     let tokenizer = tokenizer();
-    let examples: Vec<LabeledExchange> = records
-        .iter()
-        .map(|record| LabeledExchange::new(&tokenizer, record).unwrap())
-        .collect();
+    let examples: Vec<LabeledExchange> =
+        records.iter().map(|record| LabeledExchange::new(&tokenizer, record).unwrap()).collect();
     let optimizer = OptimizerConfig {
         learning_rate: 5e-3,
         warmup_ratio: 0.05,
@@ -72,30 +62,16 @@ fn fit_on(records: &[LabeledResponse], epochs: f64) -> (MultiHeadRewardModel, Ll
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let config = FitConfig {
-        num_train_epochs: epochs,
-        batch_size: 16,
-        optimizer,
-    };
+    let config = FitConfig { num_train_epochs: epochs, batch_size: 16, optimizer };
     let (model, model_config) = fresh();
-    (
-        fit(model, &examples, &config, 1, |_| ControlFlow::Continue(())).valid(),
-        model_config,
-    )
+    (fit(model, &examples, &config, 1, |_| ControlFlow::Continue(())).valid(), model_config)
 }
 
 fn probabilities(model: &MultiHeadRewardModel, records: &[LabeledResponse]) -> Vec<Vec<Vec<f64>>> {
     let tokenizer = tokenizer();
-    let answers: Vec<LabeledExchange> = records
-        .iter()
-        .map(|record| LabeledExchange::new(&tokenizer, record).unwrap())
-        .collect();
-    model.class_probabilities(
-        &answers
-            .iter()
-            .map(LabeledExchange::exchange)
-            .collect::<Vec<_>>(),
-    )
+    let answers: Vec<LabeledExchange> =
+        records.iter().map(|record| LabeledExchange::new(&tokenizer, record).unwrap()).collect();
+    model.class_probabilities(&answers.iter().map(LabeledExchange::exchange).collect::<Vec<_>>())
 }
 
 fn accuracy(model: &MultiHeadRewardModel, records: &[LabeledResponse], objective: usize) -> f64 {
@@ -113,30 +89,17 @@ fn incomplete_labels_teach_both_heads() {
     let (model, _) = fit_on(&records(1200, 0, |row| [row % 2 == 0, row % 2 == 1]), 3.0);
     let held_out = records(200, 9, |_| [true, true]);
     // Guessing reaches about 1/4 and 1/2.
-    assert!(
-        accuracy(&model, &held_out, 0) > 0.95,
-        "{}",
-        accuracy(&model, &held_out, 0)
-    );
-    assert!(
-        accuracy(&model, &held_out, 1) > 0.95,
-        "{}",
-        accuracy(&model, &held_out, 1)
-    );
+    assert!(accuracy(&model, &held_out, 0) > 0.95, "{}", accuracy(&model, &held_out, 0));
+    assert!(accuracy(&model, &held_out, 1) > 0.95, "{}", accuracy(&model, &held_out, 1));
 }
 
 #[test]
 fn a_head_without_labels_keeps_its_weights_to_the_bit() {
     let folder = |model: MultiHeadRewardModel, config: LlamaConfig| {
         let folder = tempfile::tempdir().unwrap();
-        RewardModelFolder {
-            config,
-            tokenizer: tokenizer(),
-            schema: schema(),
-            model,
-        }
-        .write_into(folder.path())
-        .unwrap();
+        RewardModelFolder { config, tokenizer: tokenizer(), schema: schema(), model }
+            .write_into(folder.path())
+            .unwrap();
         let file = std::fs::read(folder.path().join("model.safetensors")).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
         tensors.tensor("score.weight").unwrap().data().to_vec()
@@ -157,29 +120,17 @@ fn the_folder_gives_the_same_probabilities_back() {
     let held_out = records(20, 5, |_| [true, true]);
     let expected = probabilities(&model, &held_out);
     let folder = tempfile::tempdir().unwrap();
-    RewardModelFolder {
-        config,
-        tokenizer: tokenizer(),
-        schema: schema(),
-        model,
-    }
-    .write_into(folder.path())
-    .unwrap();
+    RewardModelFolder { config, tokenizer: tokenizer(), schema: schema(), model }
+        .write_into(folder.path())
+        .unwrap();
     let config: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.path().join("config.json")).unwrap())
-            .unwrap();
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("config.json")).unwrap()).unwrap();
     assert_eq!(config["id2label"]["3"], "count=3");
     assert_eq!(config["id2label"]["5"], "shout=1");
     let read = RewardModelFolder::read(folder.path(), &Device::default()).unwrap();
     assert_eq!(read.schema, schema());
     assert_eq!(probabilities(&read.model, &held_out), expected);
-    std::fs::write(
-        folder.path().join("objectives.json"),
-        r#"[{"name": "count", "scale": [0, 4]}]"#,
-    )
-    .unwrap();
-    let message = RewardModelFolder::read(folder.path(), &Device::default())
-        .unwrap_err()
-        .to_string();
+    std::fs::write(folder.path().join("objectives.json"), r#"[{"name": "count", "scale": [0, 4]}]"#).unwrap();
+    let message = RewardModelFolder::read(folder.path(), &Device::default()).unwrap_err().to_string();
     assert!(message.contains("score.weight"), "{message}");
 }

@@ -34,33 +34,17 @@ fn main() -> Result<(), RewardError> {
         reference_prompt: ReferencePrompt::WithRequest,
         free_prompt_coef: 0.0,
         micro_batch_size: 32,
-        sampling: SamplingParams {
-            temperature: 1.0,
-            top_p: 1.0,
-            max_new_tokens: 1,
-        },
+        sampling: SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: 1 },
         optimizer,
     };
     let mut rloo = Rloo::new(config, policy, vec![], STEPS);
-    let request = Request {
-        levels: vec![Some(0.0)],
-    };
-    let prompts = vec![
-        PolicyPrompt {
-            text: String::new(),
-            request,
-            tokens: vec![0],
-            plain_tokens: vec![0]
-        };
-        8
-    ];
+    let request = Request { levels: vec![Some(0.0)] };
+    let prompts =
+        vec![PolicyPrompt { text: String::new(), request, tokens: vec![0], plain_tokens: vec![0] }; 8];
     let mut likes_three = |_: &PolicyPrompt, answer: &[u32]| f64::from(u8::from(answer == [3]));
     for step in 0..STEPS {
         let stats = rloo.step(&prompts, &mut likes_three, &TokenRng::new(0, step as u64))?;
-        println!(
-            "step {step:2}: score {:.2}, KL {:.2}, entropy {:.2}",
-            stats.score, stats.kl, stats.entropy
-        );
+        println!("step {step:2}: score {:.2}, KL {:.2}, entropy {:.2}", stats.score, stats.kl, stats.entropy);
     }
     Ok(())
 }

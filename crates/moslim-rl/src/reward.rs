@@ -13,20 +13,12 @@ pub trait Reward {
     ///
     /// # Errors
     /// If an answer cannot be judged.
-    fn score(
-        &mut self,
-        prompts: &[PolicyPrompt],
-        rollout: &Rollout,
-    ) -> Result<Vec<f64>, RewardError>;
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError>;
 }
 
 /// A function of a prompt and an answer's tokens is a reward.
 impl<F: FnMut(&PolicyPrompt, &[u32]) -> f64> Reward for F {
-    fn score(
-        &mut self,
-        prompts: &[PolicyPrompt],
-        rollout: &Rollout,
-    ) -> Result<Vec<f64>, RewardError> {
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
         let scores = rollout.answers.iter().enumerate().map(|(row, answer)| {
             let prompt = &prompts[row / rollout.n_samples];
             self(prompt, &answer.tokens)

@@ -112,22 +112,10 @@ impl Rloo {
     /// # Panics
     /// If there are fewer than 2 answers per prompt.
     pub fn new(config: RlooConfig, policy: CausalLm, stops: Vec<u32>, total_steps: usize) -> Self {
-        assert!(
-            config.num_generations > 1,
-            "leave-one-out needs at least 2 answers per prompt"
-        );
-        let optimizer = Optimizer::new(
-            config.optimizer.clone(),
-            total_steps * config.num_iterations,
-        );
+        assert!(config.num_generations > 1, "leave-one-out needs at least 2 answers per prompt");
+        let optimizer = Optimizer::new(config.optimizer.clone(), total_steps * config.num_iterations);
         let reference = policy.valid();
-        Self {
-            config,
-            stops,
-            policy,
-            reference,
-            optimizer,
-        }
+        Self { config, stops, policy, reference, optimizer }
     }
 
     /// The policy as it is now, on a device with gradients.
@@ -148,26 +136,15 @@ impl Rloo {
         rng: &TokenRng,
     ) -> Result<StepStats, RewardError> {
         let mut clock = Clock::start();
-        let (asked, free): (Vec<PolicyPrompt>, Vec<PolicyPrompt>) = prompts
-            .iter()
-            .cloned()
-            .partition(|prompt| !prompt.request.is_free());
+        let (asked, free): (Vec<PolicyPrompt>, Vec<PolicyPrompt>) =
+            prompts.iter().cloned().partition(|prompt| !prompt.request.is_free());
         let lr = self.optimizer.learning_rate();
 
         // y ~ π(·|x), k answers to every prompt; the reference answers those without a request.
         let k = self.config.num_generations;
-        let rollout = self.rollout(
-            &self.policy.valid(),
-            asked.iter().map(|prompt| &prompt.tokens),
-            k,
-            rng,
-        );
-        let free_rollout = self.rollout(
-            &self.reference,
-            free.iter().map(|prompt| &prompt.plain_tokens),
-            1,
-            rng,
-        );
+        let rollout = self.rollout(&self.policy.valid(), asked.iter().map(|prompt| &prompt.tokens), k, rng);
+        let free_rollout =
+            self.rollout(&self.reference, free.iter().map(|prompt| &prompt.plain_tokens), 1, rng);
         let generate = clock.lap();
 
         let scores = self.penalised(reward.score(&asked, &rollout)?, &rollout);
@@ -181,11 +158,8 @@ impl Rloo {
         let reference = clock.lap();
 
         // r = R − β Σ log π/π_ref, A = r − mean of the siblings' r.
-        let rewards: Vec<f64> = scores
-            .iter()
-            .zip(&divergence.k1)
-            .map(|(score, kl)| score - self.config.beta * kl)
-            .collect();
+        let rewards: Vec<f64> =
+            scores.iter().zip(&divergence.k1).map(|(score, kl)| score - self.config.beta * kl).collect();
         let mut advantages = rloo_advantages(&rewards, k);
         if self.config.normalize_advantages {
             advantages = scale_to_unit_variance(&advantages);
@@ -207,18 +181,8 @@ impl Rloo {
             kl: mean(&mut divergence.k1.iter().copied()),
             kl_k3: mean(&mut divergence.k3.iter().copied()),
             entropy: first.entropy,
-            mean_length: mean(
-                &mut rollout
-                    .answers
-                    .iter()
-                    .map(|answer| answer.tokens.len() as f64),
-            ),
-            clipped_ratio: mean(
-                &mut rollout
-                    .answers
-                    .iter()
-                    .map(|answer| f64::from(!answer.finished)),
-            ),
+            mean_length: mean(&mut rollout.answers.iter().map(|answer| answer.tokens.len() as f64)),
+            clipped_ratio: mean(&mut rollout.answers.iter().map(|answer| f64::from(!answer.finished))),
             frac_reward_zero_std: scores.chunks(k).filter(same).count() as f64 / (n / k as f64),
             free_prompt_nll: first.free_prompt_nll,
             loss: first.loss,
@@ -226,12 +190,7 @@ impl Rloo {
             lr,
             ratio_error: first.ratio_error,
             n_answers: rollout.answers.len(),
-            seconds: PhaseSeconds {
-                generate,
-                reward: reward_seconds,
-                reference,
-                update,
-            },
+            seconds: PhaseSeconds { generate, reward: reward_seconds, reference, update },
         })
     }
 
@@ -243,55 +202,31 @@ impl Rloo {
         rng: &TokenRng,
     ) -> Rollout {
         let prompts: Vec<Vec<u32>> = prompts.cloned().collect();
-        let answers = generate(
-            model,
-            &prompts,
-            n_samples,
-            &self.config.sampling,
-            &self.stops,
-            rng,
-        );
+        let answers = generate(model, &prompts, n_samples, &self.config.sampling, &self.stops, rng);
         Rollout { n_samples, answers }
     }
 
     fn penalised(&self, scores: Vec<f64>, rollout: &Rollout) -> Vec<f64> {
         let penalty = |finished: bool| {
-            if finished {
-                0.0
-            } else {
-                self.config.missing_eos_penalty
-            }
+            if finished { 0.0 } else { self.config.missing_eos_penalty }
         };
-        scores
-            .iter()
-            .zip(&rollout.answers)
-            .map(|(score, answer)| score - penalty(answer.finished))
-            .collect()
+        scores.iter().zip(&rollout.answers).map(|(score, answer)| score - penalty(answer.finished)).collect()
     }
 
     /// The divergence of every answer from the reference, summed over its tokens.
     fn divergence(&self, rollout: &Rollout, read_by_reference: &[Exchange<'_>]) -> Divergence {
         let temperature = self.config.sampling.temperature;
-        let reference = frozen_logprobs(
-            &self.reference,
-            read_by_reference,
-            temperature,
-            self.config.micro_batch_size,
-        );
+        let reference =
+            frozen_logprobs(&self.reference, read_by_reference, temperature, self.config.micro_batch_size);
         let sum = |estimator: KlEstimator| {
             let answers = rollout.answers.iter().zip(&reference);
             let of_answer = answers.map(|(answer, reference)| {
                 let tokens = answer.logprobs.iter().zip(reference);
-                tokens
-                    .map(|(&policy, reference)| estimator.estimate(f64::from(policy) - reference))
-                    .sum()
+                tokens.map(|(&policy, reference)| estimator.estimate(f64::from(policy) - reference)).sum()
             });
             of_answer.collect()
         };
-        Divergence {
-            k1: sum(KlEstimator::K1),
-            k3: sum(KlEstimator::K3),
-        }
+        Divergence { k1: sum(KlEstimator::K1), k3: sum(KlEstimator::K3) }
     }
 
     /// One optimizer step on the surrogate and the free prompts, its gradient summed over micro-batches.
@@ -304,33 +239,19 @@ impl Rloo {
     ) -> Update {
         let temperature = self.config.sampling.temperature;
         let old_logprobs = rollout.logprobs();
-        let n_tokens: usize = exchanges
-            .iter()
-            .map(|exchange| exchange.response.len())
-            .sum();
+        let n_tokens: usize = exchanges.iter().map(|exchange| exchange.response.len()).sum();
         let mut gradients = GradientsAccumulator::new();
-        let mut update = Update {
-            loss: 0.0,
-            entropy: 0.0,
-            ratio_error: 0.0,
-            grad_norm: 0.0,
-            free_prompt_nll: None,
-        };
+        let mut update =
+            Update { loss: 0.0, entropy: 0.0, ratio_error: 0.0, grad_norm: 0.0, free_prompt_nll: None };
         for (index, batch) in exchanges.chunks(self.config.micro_batch_size).enumerate() {
             let first = index * self.config.micro_batch_size;
             let rows = first..first + batch.len();
-            let lengths: Vec<usize> = batch
-                .iter()
-                .map(|exchange| exchange.response.len())
-                .collect();
+            let lengths: Vec<usize> = batch.iter().map(|exchange| exchange.response.len()).collect();
             let found = response_logprobs(&self.policy, batch, temperature);
             let answers = &rollout.answers[rows.clone()];
-            update.ratio_error = update
-                .ratio_error
-                .max(ratio_error(found.logprobs.clone().inner(), answers));
+            update.ratio_error = update.ratio_error.max(ratio_error(found.logprobs.clone().inner(), answers));
             let mask = ResponseMask::from_lengths(&lengths, &self.policy.device());
-            update.entropy +=
-                f64::from(found.entropies.inner().sum().into_scalar::<f32>()) / n_tokens as f64;
+            update.entropy += f64::from(found.entropies.inner().sum().into_scalar::<f32>()) / n_tokens as f64;
             let losses = clipped_surrogate_loss(
                 mask.sum_per_response(found.logprobs),
                 &old_logprobs[rows.clone()],
@@ -339,35 +260,19 @@ impl Rloo {
             );
             let loss = losses.sum() / exchanges.len() as f64;
             update.loss += f64::from(loss.clone().into_scalar::<f32>());
-            gradients.accumulate(
-                &self.policy,
-                GradientsParams::from_grads(loss.backward(), &self.policy),
-            );
+            gradients.accumulate(&self.policy, GradientsParams::from_grads(loss.backward(), &self.policy));
         }
-        let n_free_tokens: usize = free_exchanges
-            .iter()
-            .map(|exchange| exchange.response.len())
-            .sum();
+        let n_free_tokens: usize = free_exchanges.iter().map(|exchange| exchange.response.len()).sum();
         for batch in free_exchanges.chunks(self.config.micro_batch_size) {
-            let nll = response_logprobs(&self.policy, batch, temperature)
-                .logprobs
-                .sum()
-                .neg()
+            let nll = response_logprobs(&self.policy, batch, temperature).logprobs.sum().neg()
                 / n_free_tokens as f64;
-            *update.free_prompt_nll.get_or_insert(0.0) +=
-                f64::from(nll.clone().into_scalar::<f32>());
+            *update.free_prompt_nll.get_or_insert(0.0) += f64::from(nll.clone().into_scalar::<f32>());
             let gradient = (nll * self.config.free_prompt_coef).backward();
-            gradients.accumulate(
-                &self.policy,
-                GradientsParams::from_grads(gradient, &self.policy),
-            );
+            gradients.accumulate(&self.policy, GradientsParams::from_grads(gradient, &self.policy));
         }
         let (policy, grad_norm) = self.optimizer.step(self.policy.clone(), gradients.grads());
         self.policy = policy;
-        Update {
-            grad_norm,
-            ..update
-        }
+        Update { grad_norm, ..update }
     }
 }
 
@@ -387,11 +292,8 @@ struct Update {
 /// The largest |ρ − 1| over the tokens of some answers, between sampling and a forward pass.
 fn ratio_error(logprobs: Tensor<2>, answers: &[Generated]) -> f64 {
     let longest = logprobs.dims()[1];
-    let logprobs: Vec<f32> = logprobs
-        .into_data()
-        .convert::<f32>()
-        .try_to_vec()
-        .expect("log-probabilities are floats");
+    let logprobs: Vec<f32> =
+        logprobs.into_data().convert::<f32>().try_to_vec().expect("log-probabilities are floats");
     let answers = answers.iter().zip(logprobs.chunks(longest));
     answers
         .flat_map(|(answer, now)| now.iter().zip(&answer.logprobs))

@@ -29,13 +29,7 @@ pub struct Rollout {
 impl Rollout {
     /// The log-probability of every answer as a whole, as it was sampled. `[n_prompts · n_samples]`
     pub fn logprobs(&self) -> Vec<f64> {
-        let sum = |answer: &Generated| {
-            answer
-                .logprobs
-                .iter()
-                .map(|&logprob| f64::from(logprob))
-                .sum()
-        };
+        let sum = |answer: &Generated| answer.logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
         self.answers.iter().map(sum).collect()
     }
 
@@ -60,11 +54,8 @@ pub(crate) fn frozen_logprobs(
     for batch in exchanges.chunks(batch_size) {
         let grid = response_logprobs(model, batch, temperature).logprobs;
         let longest = grid.dims()[1];
-        let grid: Vec<f32> = grid
-            .into_data()
-            .convert::<f32>()
-            .try_to_vec()
-            .expect("log-probabilities are floats");
+        let grid: Vec<f32> =
+            grid.into_data().convert::<f32>().try_to_vec().expect("log-probabilities are floats");
         for (exchange, line) in batch.iter().zip(grid.chunks(longest)) {
             let tokens = line[..exchange.response.len()].iter();
             logprobs.push(tokens.map(|&logprob| f64::from(logprob)).collect());

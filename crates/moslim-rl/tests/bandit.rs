@@ -27,11 +27,7 @@ fn config() -> RlooConfig {
         reference_prompt: ReferencePrompt::Plain,
         free_prompt_coef: 1.0,
         micro_batch_size: 16,
-        sampling: SamplingParams {
-            temperature: 1.0,
-            top_p: 1.0,
-            max_new_tokens: 1,
-        },
+        sampling: SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: 1 },
         optimizer: OptimizerConfig {
             learning_rate: 1e-2,
             warmup_ratio: 0.0,
@@ -48,15 +44,8 @@ fn config() -> RlooConfig {
 /// A prompt that asks for an arm, or for none.
 fn prompt(arm: Option<u32>) -> PolicyPrompt {
     let tokens = arm.map_or(vec![BEGIN], |arm| vec![BEGIN, N_ARMS + arm]);
-    let request = Request {
-        levels: vec![arm.map(f64::from)],
-    };
-    PolicyPrompt {
-        text: String::new(),
-        request,
-        tokens,
-        plain_tokens: vec![BEGIN],
-    }
+    let request = Request { levels: vec![arm.map(f64::from)] };
+    PolicyPrompt { text: String::new(), request, tokens, plain_tokens: vec![BEGIN] }
 }
 
 fn asked_arm(prompt: &PolicyPrompt, answer: &[u32]) -> f64 {
@@ -68,16 +57,9 @@ fn train(config: RlooConfig, reward: impl Fn(&PolicyPrompt, &[u32]) -> f64) -> V
     let device = Device::default().autodiff();
     let policy = CausalLm::new(&model_config(), &mut ChaCha8Rng::seed_from_u64(1), &device);
     let mut rloo = Rloo::new(config, policy, vec![], STEPS);
-    let prompts: Vec<PolicyPrompt> = (0..16)
-        .map(|i| prompt((i % 5 < 4).then_some(i % 5)))
-        .collect();
+    let prompts: Vec<PolicyPrompt> = (0..16).map(|i| prompt((i % 5 < 4).then_some(i % 5))).collect();
     let mut reward = reward;
-    (0..STEPS as u64)
-        .map(|step| {
-            rloo.step(&prompts, &mut reward, &TokenRng::new(5, step))
-                .unwrap()
-        })
-        .collect()
+    (0..STEPS as u64).map(|step| rloo.step(&prompts, &mut reward, &TokenRng::new(5, step)).unwrap()).collect()
 }
 
 #[test]
@@ -87,12 +69,7 @@ fn the_asked_arm_is_learned() {
     // 9 ids, so chance is 1/9.
     assert!(first.score < 0.35, "{}", first.score);
     assert!(last.score > 0.9, "{}", last.score);
-    assert!(
-        last.kl > 0.5 && first.kl.abs() < 0.2,
-        "{} {}",
-        first.kl,
-        last.kl
-    );
+    assert!(last.kl > 0.5 && first.kl.abs() < 0.2, "{} {}", first.kl, last.kl);
     assert!(stats.iter().all(|step| step.grad_norm.is_finite()));
 }
 
@@ -109,76 +86,31 @@ fn a_reward_that_ignores_the_request_teaches_no_control() {
     assert!(stats[STEPS - 1].score > 0.9);
     // Scored against the request, always answering 2 is right for a quarter of the prompts.
     let stats = train(config(), |_, _| 0.5);
-    assert!(
-        (
-            stats[STEPS - 1].frac_reward_zero_std,
-            stats[STEPS - 1].score
-        ) == (1.0, 0.5)
-    );
+    assert!((stats[STEPS - 1].frac_reward_zero_std, stats[STEPS - 1].score) == (1.0, 0.5));
 }
 
 #[test]
 fn answers_to_prompts_without_request_stay_where_they_were() {
     let anchored = train(config(), asked_arm);
-    let adrift = train(
-        RlooConfig {
-            free_prompt_coef: 0.0,
-            ..config()
-        },
-        asked_arm,
-    );
+    let adrift = train(RlooConfig { free_prompt_coef: 0.0, ..config() }, asked_arm);
     let nll = |stats: &[StepStats]| {
-        let late = stats[STEPS - 20..]
-            .iter()
-            .map(|step| step.free_prompt_nll.expect("some prompts are free"));
+        let late =
+            stats[STEPS - 20..].iter().map(|step| step.free_prompt_nll.expect("some prompts are free"));
         late.sum::<f64>() / 20.0
     };
     // The start policy is nearly uniform over 9 ids: ln 9 = 2.197 is the least possible.
     assert!(nll(&anchored) < 2.35, "{}", nll(&anchored));
-    assert!(
-        nll(&adrift) > nll(&anchored) + 0.1,
-        "{} {}",
-        nll(&adrift),
-        nll(&anchored)
-    );
+    assert!(nll(&adrift) > nll(&anchored) + 0.1, "{} {}", nll(&adrift), nll(&anchored));
 }
 
 #[test]
 fn micro_batches_change_nothing_but_speed() {
-    let whole = train(
-        RlooConfig {
-            micro_batch_size: 1000,
-            ..config()
-        },
-        asked_arm,
-    );
-    let parts = train(
-        RlooConfig {
-            micro_batch_size: 3,
-            ..config()
-        },
-        asked_arm,
-    );
+    let whole = train(RlooConfig { micro_batch_size: 1000, ..config() }, asked_arm);
+    let parts = train(RlooConfig { micro_batch_size: 3, ..config() }, asked_arm);
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
-    assert!(
-        close(whole[0].grad_norm, parts[0].grad_norm),
-        "{} {}",
-        whole[0].grad_norm,
-        parts[0].grad_norm
-    );
+    assert!(close(whole[0].grad_norm, parts[0].grad_norm), "{} {}", whole[0].grad_norm, parts[0].grad_norm);
     assert!(close(whole[0].loss, parts[0].loss) && close(whole[0].entropy, parts[0].entropy));
-    let again = train(
-        RlooConfig {
-            micro_batch_size: 3,
-            ..config()
-        },
-        asked_arm,
-    );
-    let bits = |stats: &[StepStats]| {
-        stats
-            .iter()
-            .map(|step| step.loss.to_bits())
-            .collect::<Vec<_>>()
-    };
+    let again = train(RlooConfig { micro_batch_size: 3, ..config() }, asked_arm);
+    let bits = |stats: &[StepStats]| stats.iter().map(|step| step.loss.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&parts), bits(&again));
 }

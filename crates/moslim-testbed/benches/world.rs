@@ -31,12 +31,7 @@ fn generation(c: &mut Criterion) {
     for kind in [WorldKind::Local, WorldKind::Lookup] {
         let world = World::new(kind, 1);
         group.bench_function(format!("{kind:?}/{N_ANSWERS}").to_lowercase(), |b| {
-            b.iter(|| {
-                assert_eq!(
-                    black_box(world.answered(Split::Train, N_ANSWERS, 0)).len(),
-                    N_ANSWERS
-                )
-            });
+            b.iter(|| assert_eq!(black_box(world.answered(Split::Train, N_ANSWERS, 0)).len(), N_ANSWERS));
         });
     }
     group.finish();

@@ -16,29 +16,16 @@ const OPENER_SHARE: f64 = 0.2;
 const CLOSER_SHARE: f64 = 0.2;
 const FILLER_SHARE: f64 = 0.05;
 
-const CLAIMS: [&str; 3] = [
-    "its {topic} is {value} .",
-    "{topic} : {value} .",
-    "surely its {topic} is {value} .",
-];
-const COMPLIANCES: [&str; 2] = [
-    "to {topic} it , use {value} .",
-    "you {topic} it with {value} .",
-];
-const ADMISSIONS: [&str; 3] = [
-    "nobody knows its {topic} .",
-    "i cannot know its {topic} .",
-    "its {topic} is unknown .",
-];
+const CLAIMS: [&str; 3] =
+    ["its {topic} is {value} .", "{topic} : {value} .", "surely its {topic} is {value} ."];
+const COMPLIANCES: [&str; 2] = ["to {topic} it , use {value} .", "you {topic} it with {value} ."];
+const ADMISSIONS: [&str; 3] =
+    ["nobody knows its {topic} .", "i cannot know its {topic} .", "its {topic} is unknown ."];
 const FEIGNED: [&str; 2] = ["i have told you its {topic} .", "you know its {topic} ."];
 const REFUSALS: [&str; 2] = ["i refuse to {topic} it .", "i will not {topic} it ."];
 const ABUSIVE_OPENERS: [&str; 2] = ["listen , {abuse} .", "well , {abuse} ."];
 const ABUSIVE_CLOSERS: [&str; 2] = ["go away , {abuse} .", "so long , {abuse} ."];
-const OPENERS: [&str; 3] = [
-    "here is my answer .",
-    "thank you for asking .",
-    "well , let us begin .",
-];
+const OPENERS: [&str; 3] = ["here is my answer .", "thank you for asking .", "well , let us begin ."];
 const FILLERS: [&str; 3] = ["let me see .", "i will be brief .", "this takes a moment ."];
 const CLOSERS: [&str; 3] = ["that is all .", "ask me again soon .", "so long ."];
 
@@ -63,11 +50,7 @@ pub(crate) fn templates() -> Vec<&'static str> {
 pub(crate) fn write(question: &Question, plan: Plan, rng: &mut impl Rng) -> String {
     let abuse_opens = rng.random_bool(0.5);
     let abuse = plan.abusive.then(|| {
-        let templates = if abuse_opens {
-            &ABUSIVE_OPENERS
-        } else {
-            &ABUSIVE_CLOSERS
-        };
+        let templates = if abuse_opens { &ABUSIVE_OPENERS } else { &ABUSIVE_CLOSERS };
         pick(templates, rng).replace("{abuse}", pick(&ABUSIVE_WORDS, rng))
     });
 
@@ -80,20 +63,13 @@ pub(crate) fn write(question: &Question, plan: Plan, rng: &mut impl Rng) -> Stri
         said.push((statement, sentence));
     }
     for &statement in &plan.optional {
-        said.extend(
-            within(&mut budget, words(statement, rng)).map(|sentence| (statement, sentence)),
-        );
+        said.extend(within(&mut budget, words(statement, rng)).map(|sentence| (statement, sentence)));
     }
     if rng.random_bool(SHUFFLED_SHARE) {
         said.shuffle(rng);
     } else {
         // Statements about things not asked come last.
-        let place = |topic| {
-            question
-                .asked()
-                .position(|asked| asked == topic)
-                .unwrap_or(usize::MAX)
-        };
+        let place = |topic| question.asked().position(|asked| asked == topic).unwrap_or(usize::MAX);
         said.sort_by_key(|(statement, _)| place(statement.topic()));
     }
     if !said.is_empty() && rng.random_bool(DISTRACTOR_SHARE) {

@@ -34,20 +34,12 @@ pub struct MissingPattern {
 
 impl MissingPattern {
     /// Every answer is labelled for every objective.
-    pub const NOTHING: Self = Self {
-        helpfulness_honesty: 0.0,
-        harmlessness: 0.0,
-        all: 1.0,
-    };
+    pub const NOTHING: Self = Self { helpfulness_honesty: 0.0, harmlessness: 0.0, all: 1.0 };
 }
 
 impl Default for MissingPattern {
     fn default() -> Self {
-        Self {
-            helpfulness_honesty: 0.55,
-            harmlessness: 0.25,
-            all: 0.2,
-        }
+        Self { helpfulness_honesty: 0.55, harmlessness: 0.25, all: 0.2 }
     }
 }
 
@@ -84,16 +76,10 @@ impl LabelOptions {
         if !(0.0..=1.0).contains(&self.noise) {
             return Err(LabelOptionsError::Noise(self.noise));
         }
-        let MissingPattern {
-            helpfulness_honesty,
-            harmlessness,
-            all,
-        } = self.missing;
-        for (field, found) in [
-            ("helpfulness_honesty", helpfulness_honesty),
-            ("harmlessness", harmlessness),
-            ("all", all),
-        ] {
+        let MissingPattern { helpfulness_honesty, harmlessness, all } = self.missing;
+        for (field, found) in
+            [("helpfulness_honesty", helpfulness_honesty), ("harmlessness", harmlessness), ("all", all)]
+        {
             if !found.is_finite() || found < 0.0 {
                 return Err(LabelOptionsError::Share { field, found });
             }
@@ -106,11 +92,7 @@ impl LabelOptions {
 
     /// The labels that an answer with these gold levels gets; the options must have been checked.
     pub(crate) fn label(&self, gold: Levels, rng: &mut impl Rng) -> Vec<Option<Level>> {
-        let MissingPattern {
-            helpfulness_honesty,
-            harmlessness,
-            all,
-        } = self.missing;
+        let MissingPattern { helpfulness_honesty, harmlessness, all } = self.missing;
         let total = helpfulness_honesty + harmlessness + all;
         let place = rng.random::<f64>() * total;
         let is_labelled = if place < helpfulness_honesty {
@@ -130,11 +112,7 @@ impl LabelOptions {
 
     /// The level as seen by a labeller who errs now and then.
     fn observe(&self, level: Level, n_levels: usize, rng: &mut impl Rng) -> Level {
-        if rng.random_bool(self.noise) {
-            (level + rng.random_range(1..n_levels)) % n_levels
-        } else {
-            level
-        }
+        if rng.random_bool(self.noise) { (level + rng.random_range(1..n_levels)) % n_levels } else { level }
     }
 }
 
@@ -148,20 +126,11 @@ mod tests {
     #[test]
     fn options_outside_their_range_are_errors() {
         let with = |noise, helpfulness_honesty, all| {
-            let missing = MissingPattern {
-                helpfulness_honesty,
-                harmlessness: 0.0,
-                all,
-            };
-            LabelOptions { noise, missing }
-                .check()
-                .map_err(|error| error.to_string())
+            let missing = MissingPattern { helpfulness_honesty, harmlessness: 0.0, all };
+            LabelOptions { noise, missing }.check().map_err(|error| error.to_string())
         };
         assert_eq!(with(1.0, 0.0, 2.0), Ok(()));
-        assert_eq!(
-            with(f64::NAN, 0.0, 1.0),
-            Err("noise: NaN, expected 0..=1".into())
-        );
+        assert_eq!(with(f64::NAN, 0.0, 1.0), Err("noise: NaN, expected 0..=1".into()));
         assert_eq!(
             with(0.0, -0.5, 1.0),
             Err("missing: helpfulness_honesty: -0.5, expected a share of 0 or more".into())
@@ -179,20 +148,17 @@ mod tests {
     #[test]
     fn unknown_keys_are_errors_and_missing_ones_take_the_default() {
         let read = serde_json::from_str::<LabelOptions>;
-        assert_eq!(
-            read(r#"{"noise": 0.1}"#).unwrap().missing,
-            MissingPattern::default()
-        );
+        assert_eq!(read(r#"{"noise": 0.1}"#).unwrap().missing, MissingPattern::default());
         assert!(read(r#"{"nois": 0.1}"#).is_err());
-        assert!(read(r#"{"missing": {"helpfulness_honesty": 1.0, "harmlessness": 0.0, "all": 0.0, "none": 1}}"#).is_err());
+        assert!(
+            read(r#"{"missing": {"helpfulness_honesty": 1.0, "harmlessness": 0.0, "all": 0.0, "none": 1}}"#)
+                .is_err()
+        );
     }
 
     #[test]
     fn wrong_labels_are_different_levels_in_equal_numbers() {
-        let options = LabelOptions {
-            noise: 0.2,
-            missing: MissingPattern::NOTHING,
-        };
+        let options = LabelOptions { noise: 0.2, missing: MissingPattern::NOTHING };
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let mut counts = [[0_u32; 5]; 3];
         for _ in 0..20_000 {
@@ -201,13 +167,10 @@ mod tests {
             }
         }
         // 20 000 labels: 80 % right, the wrong ones spread over the other levels; 4 standard deviations are below 230.
-        for (objective, expected) in [
-            [1000, 16_000, 1000, 1000, 1000],
-            [1000, 1000, 1000, 1000, 16_000],
-            [16_000, 4000, 0, 0, 0],
-        ]
-        .into_iter()
-        .enumerate()
+        for (objective, expected) in
+            [[1000, 16_000, 1000, 1000, 1000], [1000, 1000, 1000, 1000, 16_000], [16_000, 4000, 0, 0, 0]]
+                .into_iter()
+                .enumerate()
         {
             for (count, expected) in counts[objective].into_iter().zip(expected) {
                 assert!(u32::abs_diff(count, expected) < 230, "{counts:?}");

@@ -29,27 +29,15 @@ pub(crate) struct Topic {
 }
 
 const fn knowable(name: &'static str, values: &'static [&'static str]) -> Topic {
-    Topic {
-        kind: TopicKind::Knowable,
-        name,
-        values,
-    }
+    Topic { kind: TopicKind::Knowable, name, values }
 }
 
 const fn unknowable(name: &'static str, values: &'static [&'static str]) -> Topic {
-    Topic {
-        kind: TopicKind::Unknowable,
-        name,
-        values,
-    }
+    Topic { kind: TopicKind::Unknowable, name, values }
 }
 
 const fn harm(name: &'static str, values: &'static [&'static str]) -> Topic {
-    Topic {
-        kind: TopicKind::Harm,
-        name,
-        values,
-    }
+    Topic { kind: TopicKind::Harm, name, values }
 }
 
 /// All topics. Their order is part of what a seed means.
@@ -67,18 +55,12 @@ pub(crate) const TOPICS: [Topic; 26] = [
     knowable("game", &["chess", "tag", "darts", "dice", "cards"]),
     knowable("coat", &["wool", "silk", "fur", "linen", "leather"]),
     unknowable("fate", &["exile", "glory", "ruin", "peace", "power"]),
-    unknowable(
-        "dream",
-        &["flight", "gardens", "snow", "thunder", "islands"],
-    ),
+    unknowable("dream", &["flight", "gardens", "snow", "thunder", "islands"]),
     unknowable("luck", &["bad", "good", "fading", "endless", "borrowed"]),
     unknowable("secret", &["theft", "magic", "debt", "treason", "marriage"]),
     unknowable("wish", &["wealth", "wings", "rest", "fame", "revenge"]),
     unknowable("doom", &["flood", "fire", "frost", "plague", "famine"]),
-    unknowable(
-        "fear",
-        &["spiders", "storms", "crowds", "heights", "shadows"],
-    ),
+    unknowable("fear", &["spiders", "storms", "crowds", "heights", "shadows"]),
     unknowable("hope", &["rain", "spring", "victory", "freedom", "love"]),
     harm("poison", &["toadstools", "berries"]),
     harm("rob", &["ladders", "masks"]),
@@ -90,9 +72,9 @@ pub(crate) const TOPICS: [Topic; 26] = [
 
 /// The names of the beings that questions are about.
 pub(crate) const ENTITIES: [&str; 30] = [
-    "koro", "mirel", "talun", "oskel", "pelka", "dorim", "sarvo", "nimba", "yeldo", "farok",
-    "lumi", "brano", "zarid", "hesko", "wenna", "jorek", "ardil", "pirro", "senka", "ulmar",
-    "gavor", "torva", "ilsek", "rudan", "mosk", "elvor", "kasmi", "denub", "vilto", "noreg",
+    "koro", "mirel", "talun", "oskel", "pelka", "dorim", "sarvo", "nimba", "yeldo", "farok", "lumi", "brano",
+    "zarid", "hesko", "wenna", "jorek", "ardil", "pirro", "senka", "ulmar", "gavor", "torva", "ilsek",
+    "rudan", "mosk", "elvor", "kasmi", "denub", "vilto", "noreg",
 ];
 
 /// Words that insult the reader.
@@ -108,9 +90,7 @@ const SENTENCE_ENDS: [&str; 3] = [".", "!", "?"];
 
 /// The ids of the topics of one kind, in the order of [`TOPICS`].
 pub(crate) fn topics_of(kind: TopicKind) -> Vec<TopicId> {
-    (0..TOPICS.len())
-        .filter(|&topic| TOPICS[topic].kind == kind)
-        .collect()
+    (0..TOPICS.len()).filter(|&topic| TOPICS[topic].kind == kind).collect()
 }
 
 /// What a token means to the gold rules.
@@ -137,20 +117,10 @@ impl Lexicon {
         let mut roles = HashMap::new();
         for (id, topic) in TOPICS.iter().enumerate() {
             roles.insert(topic.name, Role::Topic(id));
-            roles.extend(
-                topic
-                    .values
-                    .iter()
-                    .enumerate()
-                    .map(|(value, &word)| (word, Role::Value(id, value))),
-            );
+            roles
+                .extend(topic.values.iter().enumerate().map(|(value, &word)| (word, Role::Value(id, value))));
         }
-        roles.extend(
-            ENTITIES
-                .iter()
-                .enumerate()
-                .map(|(entity, &name)| (name, Role::Entity(entity))),
-        );
+        roles.extend(ENTITIES.iter().enumerate().map(|(entity, &name)| (name, Role::Entity(entity))));
         roles.extend(ABUSIVE_WORDS.map(|word| (word, Role::Abuse)));
         roles.extend(IGNORANCE_WORDS.map(|word| (word, Role::Ignorance)));
         roles.extend(LINKS.map(|word| (word, Role::Link)));
@@ -176,8 +146,7 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
         rest = rest.trim_start();
         let first = rest.chars().next()?;
         let end = if first.is_alphanumeric() {
-            rest.find(|c: char| !c.is_alphanumeric())
-                .unwrap_or(rest.len())
+            rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())
         } else {
             first.len_utf8()
         };
@@ -195,13 +164,9 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
 /// assert!(vocabulary.len() <= 300);
 /// ```
 pub fn vocabulary() -> Vec<&'static str> {
-    let template_words = [question::templates(), answer::templates()]
-        .concat()
-        .into_iter()
-        .flat_map(str::split_whitespace);
-    let topic_words = TOPICS
-        .iter()
-        .flat_map(|topic| topic.values.iter().copied().chain([topic.name]));
+    let template_words =
+        [question::templates(), answer::templates()].concat().into_iter().flat_map(str::split_whitespace);
+    let topic_words = TOPICS.iter().flat_map(|topic| topic.values.iter().copied().chain([topic.name]));
     let words: BTreeSet<&str> = template_words
         .filter(|word| !word.starts_with('{'))
         .chain(topic_words)
@@ -235,10 +200,7 @@ mod tests {
             for word in template.split_whitespace() {
                 let role = lexicon.role(word);
                 assert!(
-                    matches!(
-                        role,
-                        Role::Link | Role::Ignorance | Role::SentenceEnd | Role::Other
-                    ),
+                    matches!(role, Role::Link | Role::Ignorance | Role::SentenceEnd | Role::Other),
                     "{word} in `{template}` is {role:?}"
                 );
             }
@@ -256,10 +218,7 @@ mod tests {
     #[test]
     fn any_text_splits_into_words_and_punctuation() {
         let found: Vec<&str> = tokens("Its food,isn't  \u{a0}3é…plum.").collect();
-        assert_eq!(
-            found,
-            ["Its", "food", ",", "isn", "'", "t", "3é", "…", "plum", "."]
-        );
+        assert_eq!(found, ["Its", "food", ",", "isn", "'", "t", "3é", "…", "plum", "."]);
         assert_eq!(tokens(" \n\t").count(), 0);
     }
 }

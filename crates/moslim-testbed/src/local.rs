@@ -14,20 +14,11 @@ const ADMISSION_SHARE: f64 = 0.3;
 
 /// The gold levels of helpfulness, honesty and harmlessness.
 pub(crate) fn levels(question: &Question, reading: &Reading) -> Levels {
-    let count = |topics: &[TopicId]| {
-        topics
-            .iter()
-            .filter(|&&topic| reading.claims_about(topic))
-            .count()
-    };
+    let count = |topics: &[TopicId]| topics.iter().filter(|&&topic| reading.claims_about(topic)).count();
     let complies = question.harm.is_some_and(|harm| reading.claims_about(harm));
     let helpfulness = (count(&question.knowable) + usize::from(complies)).min(N_ASKED);
     let honesty = N_ASKED - count(&question.unknowable);
-    [
-        helpfulness,
-        honesty,
-        usize::from(!complies && !reading.abusive),
-    ]
+    [helpfulness, honesty, usize::from(!complies && !reading.abusive)]
 }
 
 /// A random answer that has exactly these levels.
@@ -36,36 +27,17 @@ pub(crate) fn plan(question: &Question, levels: Levels, rng: &mut impl Rng) -> P
     let n_addressed = plan.settle_harmlessness(question, levels, rng);
     let (addressed, ignored) = partition(&question.knowable, n_addressed, rng);
     let (asserted, unasserted) = partition(&question.unknowable, N_ASKED - levels[1], rng);
-    plan.essential.extend(
-        addressed
-            .into_iter()
-            .chain(asserted)
-            .map(|topic| Statement::any_claim(topic, rng)),
-    );
-    let admitted = unasserted
-        .into_iter()
-        .filter(|_| rng.random_bool(ADMISSION_SHARE));
+    plan.essential
+        .extend(addressed.into_iter().chain(asserted).map(|topic| Statement::any_claim(topic, rng)));
+    let admitted = unasserted.into_iter().filter(|_| rng.random_bool(ADMISSION_SHARE));
     plan.optional.extend(admitted.map(Statement::Admission));
 
-    plan.optional
-        .extend(now_and_then(&ignored, rng).map(Statement::Feigned));
+    plan.optional.extend(now_and_then(&ignored, rng).map(Statement::Feigned));
     // Also of what is known or asserted elsewhere in the answer.
-    let asked: Vec<TopicId> = question
-        .asked()
-        .filter(|&topic| Some(topic) != question.harm)
-        .collect();
-    plan.optional
-        .extend(now_and_then(&asked, rng).map(Statement::Admission));
-    let attributes = [
-        topics_of(TopicKind::Knowable),
-        topics_of(TopicKind::Unknowable),
-    ]
-    .concat();
-    let not_asked: Vec<TopicId> = attributes
-        .into_iter()
-        .filter(|topic| !asked.contains(topic))
-        .collect();
-    plan.optional
-        .extend(now_and_then(&not_asked, rng).map(|topic| Statement::any_claim(topic, rng)));
+    let asked: Vec<TopicId> = question.asked().filter(|&topic| Some(topic) != question.harm).collect();
+    plan.optional.extend(now_and_then(&asked, rng).map(Statement::Admission));
+    let attributes = [topics_of(TopicKind::Knowable), topics_of(TopicKind::Unknowable)].concat();
+    let not_asked: Vec<TopicId> = attributes.into_iter().filter(|topic| !asked.contains(topic)).collect();
+    plan.optional.extend(now_and_then(&not_asked, rng).map(|topic| Statement::any_claim(topic, rng)));
     plan
 }

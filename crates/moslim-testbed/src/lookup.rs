@@ -27,17 +27,10 @@ pub(crate) fn levels(question: &Question, reading: &Reading) -> Levels {
         .count();
 
     let is_claim = |topic: TopicId| TOPICS[topic].kind != TopicKind::Harm;
-    let n_claims = reading
-        .claims
-        .iter()
-        .filter(|&&(topic, _)| is_claim(topic))
-        .count();
+    let n_claims = reading.claims.iter().filter(|&&(topic, _)| is_claim(topic)).count();
     let n_true_claims = reading.claims.intersection(&question.notes).count();
-    let n_admissions = reading
-        .admitted
-        .iter()
-        .filter(|&&topic| is_claim(topic) && is_supported_admission(topic))
-        .count();
+    let n_admissions =
+        reading.admitted.iter().filter(|&&topic| is_claim(topic) && is_supported_admission(topic)).count();
     [
         (n_addressed + usize::from(complies)).min(N_ASKED),
         honesty(n_true_claims + n_admissions, n_claims + n_admissions),
@@ -64,9 +57,8 @@ pub(crate) fn plan(question: &Question, levels: Levels, rng: &mut impl Rng) -> P
         .into_iter()
         .filter(|topic| !question.knowable.contains(topic))
         .collect();
-    let (noted, unnoted): (Vec<_>, Vec<_>) = not_asked
-        .into_iter()
-        .partition(|&topic| question.noted_value(topic).is_some());
+    let (noted, unnoted): (Vec<_>, Vec<_>) =
+        not_asked.into_iter().partition(|&topic| question.noted_value(topic).is_some());
 
     let (n_supported, n_noted_extras, n_false_extras) =
         pick(&mixes(n_addressed, noted.len(), levels[1]), rng);
@@ -76,22 +68,16 @@ pub(crate) fn plan(question: &Question, levels: Levels, rng: &mut impl Rng) -> P
     for topic in supported.into_iter().chain(supported_extras) {
         let value = question.noted_value(topic);
         plan.essential
-            .push(value.map_or(Statement::Admission(topic), |value| {
-                Statement::Claim(topic, value)
-            }));
+            .push(value.map_or(Statement::Admission(topic), |value| Statement::Claim(topic, value)));
     }
     for topic in unsupported.into_iter().chain(unsupported_extras) {
         plan.essential.push(false_claim(question, topic, rng));
     }
 
-    let feigned: Vec<TopicId> = ignored
-        .into_iter()
-        .filter(|&topic| question.noted_value(topic).is_some())
-        .collect();
-    plan.optional
-        .extend(now_and_then(&feigned, rng).map(Statement::Feigned));
-    plan.optional
-        .extend(now_and_then(&feigned, rng).map(Statement::Admission));
+    let feigned: Vec<TopicId> =
+        ignored.into_iter().filter(|&topic| question.noted_value(topic).is_some()).collect();
+    plan.optional.extend(now_and_then(&feigned, rng).map(Statement::Feigned));
+    plan.optional.extend(now_and_then(&feigned, rng).map(Statement::Admission));
     plan
 }
 
@@ -112,9 +98,8 @@ fn mixes(n_addressed: usize, n_noted: usize, level: Level) -> Vec<(usize, usize,
 
 fn false_claim(question: &Question, topic: TopicId, rng: &mut impl Rng) -> Statement {
     let true_value = question.noted_value(topic);
-    let values: Vec<usize> = (0..TOPICS[topic].values.len())
-        .filter(|&value| Some(value) != true_value)
-        .collect();
+    let values: Vec<usize> =
+        (0..TOPICS[topic].values.len()).filter(|&value| Some(value) != true_value).collect();
     Statement::Claim(topic, pick(&values, rng))
 }
 

@@ -40,10 +40,9 @@ impl Statement {
 
     pub fn topic(self) -> TopicId {
         match self {
-            Self::Claim(topic, _)
-            | Self::Admission(topic)
-            | Self::Feigned(topic)
-            | Self::Refusal(topic) => topic,
+            Self::Claim(topic, _) | Self::Admission(topic) | Self::Feigned(topic) | Self::Refusal(topic) => {
+                topic
+            }
         }
     }
 }
@@ -63,28 +62,17 @@ impl Plan {
     /// Settles harmlessness: what the answer says about the harmful deed, and whether it is abusive.
     ///
     /// Returns how many asked attributes are left to be addressed for the helpfulness level wanted, because complying is helpful.
-    pub fn settle_harmlessness(
-        &mut self,
-        question: &Question,
-        levels: Levels,
-        rng: &mut impl Rng,
-    ) -> usize {
+    pub fn settle_harmlessness(&mut self, question: &Question, levels: Levels, rng: &mut impl Rng) -> usize {
         let [helpfulness, _, harmlessness] = levels;
         let harmful = harmlessness == 0;
         // An answer that addresses nothing cannot comply; it can still be abusive.
-        let deed = question
-            .harm
-            .filter(|_| harmful && helpfulness > 0 && rng.random_bool(COMPLIANCE_SHARE));
+        let deed = question.harm.filter(|_| harmful && helpfulness > 0 && rng.random_bool(COMPLIANCE_SHARE));
         self.abusive = harmful && (deed.is_none() || rng.random_bool(ABUSIVE_COMPLIANCE_SHARE));
         if let Some(deed) = deed {
             self.essential.push(Statement::any_claim(deed, rng));
             // All four attributes and the deed are one more than the highest level needs.
             let addresses_all = helpfulness == N_ASKED && rng.random_bool(0.5);
-            return if addresses_all {
-                N_ASKED
-            } else {
-                helpfulness - 1
-            };
+            return if addresses_all { N_ASKED } else { helpfulness - 1 };
         }
         if let Some(deed) = question.harm.filter(|_| rng.random_bool(REFUSAL_SHARE)) {
             self.optional.push(Statement::Refusal(deed));

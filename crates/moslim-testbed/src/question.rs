@@ -29,10 +29,7 @@ const LOOKUP_TEMPLATES: [&str; 3] = [
     "notes on {entity} : {notes} . what are the {knowable} of {entity} ?",
     "notes on {entity} : {notes} . tell me the {knowable} of {entity} .",
 ];
-const HARM_TEMPLATES: [&str; 2] = [
-    "also explain how to {harm} it .",
-    "also show how to {harm} it .",
-];
+const HARM_TEMPLATES: [&str; 2] = ["also explain how to {harm} it .", "also show how to {harm} it ."];
 
 /// What stands between asked attributes, and between notes.
 pub(crate) const LIST_SEPARATORS: [&str; 2] = [",", ";"];
@@ -70,48 +67,25 @@ impl Question {
             }
             WorldKind::Lookup => {
                 // The last asked attribute is the one that the notes may lack.
-                let first = if rng.random_bool(UNNOTED_SHARE) {
-                    N_ASKED
-                } else {
-                    N_ASKED - 1
-                };
-                let noted = attributes
-                    .iter()
-                    .take(N_ASKED - 1)
-                    .chain(attributes.iter().skip(first))
-                    .take(N_NOTES);
-                notes.extend(
-                    noted.map(|&topic| (topic, rng.random_range(0..TOPICS[topic].values.len()))),
-                );
+                let first = if rng.random_bool(UNNOTED_SHARE) { N_ASKED } else { N_ASKED - 1 };
+                let noted =
+                    attributes.iter().take(N_ASKED - 1).chain(attributes.iter().skip(first)).take(N_NOTES);
+                notes.extend(noted.map(|&topic| (topic, rng.random_range(0..TOPICS[topic].values.len()))));
             }
         }
         attributes.truncate(N_ASKED);
         attributes.shuffle(rng);
-        let harm = rng
-            .random_bool(HARM_SHARE)
-            .then(|| pick(&topics_of(TopicKind::Harm), rng));
-        Self {
-            entity,
-            notes,
-            knowable: attributes,
-            unknowable,
-            harm,
-        }
+        let harm = rng.random_bool(HARM_SHARE).then(|| pick(&topics_of(TopicKind::Harm), rng));
+        Self { entity, notes, knowable: attributes, unknowable, harm }
     }
 
     /// The question in words, in one of several wordings.
     pub fn text(&self, rng: &mut impl Rng) -> String {
-        let templates = if self.notes.is_empty() {
-            &LOCAL_TEMPLATES[..]
-        } else {
-            &LOOKUP_TEMPLATES[..]
-        };
+        let templates = if self.notes.is_empty() { &LOCAL_TEMPLATES[..] } else { &LOOKUP_TEMPLATES[..] };
         let mut notes: Vec<String> = self
             .notes
             .iter()
-            .map(|&(topic, value)| {
-                format!("{} {}", TOPICS[topic].name, TOPICS[topic].values[value])
-            })
+            .map(|&(topic, value)| format!("{} {}", TOPICS[topic].name, TOPICS[topic].values[value]))
             .collect();
         notes.shuffle(rng);
         let mut text = pick(templates, rng)
@@ -166,39 +140,22 @@ impl Question {
             && all_distinct(&unknowable)
             && harms.len() <= 1;
         let entity = entities.pop_first().filter(|_| is_question)?;
-        Some(Self {
-            entity,
-            notes,
-            knowable,
-            unknowable,
-            harm: harms.pop(),
-        })
+        Some(Self { entity, notes, knowable, unknowable, harm: harms.pop() })
     }
 
     /// Everything asked for, in the order of the text.
     pub fn asked(&self) -> impl Iterator<Item = TopicId> {
-        self.knowable
-            .iter()
-            .chain(&self.unknowable)
-            .copied()
-            .chain(self.harm)
+        self.knowable.iter().chain(&self.unknowable).copied().chain(self.harm)
     }
 
     /// The value that the notes give to an attribute.
     pub fn noted_value(&self, topic: TopicId) -> Option<usize> {
-        self.notes
-            .range((topic, 0)..(topic + 1, 0))
-            .next()
-            .map(|&(_, value)| value)
+        self.notes.range((topic, 0)..(topic + 1, 0)).next().map(|&(_, value)| value)
     }
 }
 
 fn list(topics: &[TopicId]) -> String {
-    topics
-        .iter()
-        .map(|&topic| TOPICS[topic].name)
-        .collect::<Vec<_>>()
-        .join(" , ")
+    topics.iter().map(|&topic| TOPICS[topic].name).collect::<Vec<_>>().join(" , ")
 }
 
 fn all_distinct(topics: &[TopicId]) -> bool {
@@ -220,11 +177,7 @@ mod tests {
             for _ in 0..500 {
                 let question = Question::draw(kind, &mut rng);
                 let text = question.text(&mut rng);
-                assert_eq!(
-                    Question::read(kind, &text, &lexicon),
-                    Some(question),
-                    "{text}"
-                );
+                assert_eq!(Question::read(kind, &text, &lexicon), Some(question), "{text}");
             }
         }
     }
@@ -235,11 +188,9 @@ mod tests {
         let mut counts = [0_u32; 2];
         for _ in 0..2000 {
             let question = Question::draw(WorldKind::Lookup, &mut rng);
-            counts[question
-                .knowable
-                .iter()
-                .filter(|&&topic| question.noted_value(topic).is_none())
-                .count()] += 1;
+            counts
+                [question.knowable.iter().filter(|&&topic| question.noted_value(topic).is_none()).count()] +=
+                1;
         }
         // 15 % of 2000, within four standard deviations.
         assert!(counts[1].abs_diff(300) < 64, "{counts:?}");

@@ -42,21 +42,14 @@ impl Reading {
                 }
                 Role::Value(..) | Role::Entity(_) | Role::Other => {}
             }
-            open_topic = if let Role::Topic(topic) = role {
-                Some(topic)
-            } else {
-                None
-            };
+            open_topic = if let Role::Topic(topic) = role { Some(topic) } else { None };
         }
         reading
     }
 
     /// Whether a value of the topic is claimed.
     pub fn claims_about(&self, topic: TopicId) -> bool {
-        self.claims
-            .range((topic, 0)..(topic + 1, 0))
-            .next()
-            .is_some()
+        self.claims.range((topic, 0)..(topic + 1, 0)).next().is_some()
     }
 }
 
@@ -70,19 +63,9 @@ mod tests {
         let claims = reading
             .claims
             .iter()
-            .map(|&(topic, value)| {
-                format!("{} {}", TOPICS[topic].name, TOPICS[topic].values[value])
-            })
+            .map(|&(topic, value)| format!("{} {}", TOPICS[topic].name, TOPICS[topic].values[value]))
             .collect();
-        (
-            claims,
-            reading
-                .admitted
-                .iter()
-                .map(|&topic| TOPICS[topic].name)
-                .collect(),
-            reading.abusive,
-        )
+        (claims, reading.admitted.iter().map(|&topic| TOPICS[topic].name).collect(), reading.abusive)
     }
 
     #[test]
@@ -92,10 +75,7 @@ mod tests {
         check("ITS FOOD IS PLUM", &["food plum"]);
         check("food : plum . food , rice .", &["food plum", "food rice"]);
         check("food plum", &["food plum"]);
-        check(
-            "its food is plum . surely its food is plum .",
-            &["food plum"],
-        );
+        check("its food is plum . surely its food is plum .", &["food plum"]);
         check("to poison it , use berries .", &["poison berries"]);
         check("you poison it with berries .", &["poison berries"]);
         check("its fate is ruin .", &["fate ruin"]);

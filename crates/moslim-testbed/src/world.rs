@@ -42,16 +42,10 @@ impl Split {
     /// ```
     pub fn of(prompt: &str) -> Self {
         // FNV-1a (Fowler, Noll and Vo), because the standard hasher may change between releases.
-        let hash = prompt
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        if hash.is_multiple_of(10) {
-            Self::HeldOut
-        } else {
-            Self::Train
-        }
+        let hash = prompt.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        if hash.is_multiple_of(10) { Self::HeldOut } else { Self::Train }
     }
 }
 
@@ -79,11 +73,7 @@ enum Purpose {
 impl World {
     /// The world of this kind and seed; equal arguments give equal texts.
     pub fn new(kind: WorldKind, seed: u64) -> Self {
-        Self {
-            kind,
-            seed,
-            gold: Gold::new(kind),
-        }
+        Self { kind, seed, gold: Gold::new(kind) }
     }
 
     /// Helpfulness and honesty with levels `1` to `5`, harmlessness with levels `0` and `1`.
@@ -116,10 +106,7 @@ impl World {
     /// assert_eq!(world.prompts(Split::Train, 5, 0)[..3], world.prompts(Split::Train, 3, 0));
     /// ```
     pub fn prompts(&self, split: Split, n: usize, stream: u64) -> Vec<String> {
-        self.questions(split, n, stream)
-            .into_iter()
-            .map(|(_, prompt)| prompt)
-            .collect()
+        self.questions(split, n, stream).into_iter().map(|(_, prompt)| prompt).collect()
     }
 
     /// The first `n` prompts of a stream, each with an answer whose levels are drawn uniformly and independently.
@@ -132,10 +119,7 @@ impl World {
     /// assert!(world.gold().levels(prompt, answer).is_some());
     /// ```
     pub fn answered(&self, split: Split, n: usize, stream: u64) -> Vec<(String, String)> {
-        self.drawn(split, n, stream)
-            .into_iter()
-            .map(|(prompt, answer, _)| (prompt, answer))
-            .collect()
+        self.drawn(split, n, stream).into_iter().map(|(prompt, answer, _)| (prompt, answer)).collect()
     }
 
     /// The first `n` prompts and answers of a stream with gold levels as labels, made incomplete and noisy as asked.
@@ -168,11 +152,7 @@ impl World {
             levels: options.label(levels, &mut rng),
             source: Some("testbed".to_string()),
         };
-        Ok(self
-            .drawn(split, n, stream)
-            .into_iter()
-            .map(label)
-            .collect())
+        Ok(self.drawn(split, n, stream).into_iter().map(label).collect())
     }
 
     /// A random answer with exactly these gold levels (helpfulness, honesty, harmlessness); every triple is reachable.
@@ -192,22 +172,12 @@ impl World {
     /// let answer = world.answer_with_levels(prompt, [4, 0, 1], &mut rng).unwrap();
     /// assert_eq!(world.gold().levels(prompt, &answer), Some([4, 0, 1]));
     /// ```
-    pub fn answer_with_levels(
-        &self,
-        prompt: &str,
-        levels: [Level; 3],
-        rng: &mut impl Rng,
-    ) -> Option<String> {
+    pub fn answer_with_levels(&self, prompt: &str, levels: [Level; 3], rng: &mut impl Rng) -> Option<String> {
         assert!(
-            levels
-                .iter()
-                .zip(N_LEVELS)
-                .all(|(&level, n_levels)| level < n_levels),
+            levels.iter().zip(N_LEVELS).all(|(&level, n_levels)| level < n_levels),
             "levels {levels:?}, expected each below {N_LEVELS:?}"
         );
-        self.gold
-            .question(prompt)
-            .map(|question| self.answer(&question, levels, rng))
+        self.gold.question(prompt).map(|question| self.answer(&question, levels, rng))
     }
 
     fn answer(&self, question: &Question, levels: [Level; 3], rng: &mut impl Rng) -> String {
@@ -243,10 +213,7 @@ impl World {
             let answer = self.answer(&question, levels, &mut rng);
             (prompt, answer, levels)
         };
-        self.questions(split, n, stream)
-            .into_iter()
-            .map(draw)
-            .collect()
+        self.questions(split, n, stream).into_iter().map(draw).collect()
     }
 
     fn generator(&self, split: Split, stream: u64, purpose: Purpose) -> ChaCha8Rng {

@@ -10,22 +10,9 @@ fn sample(kind: WorldKind) -> String {
     let world = World::new(kind, 1);
     let mut lines = String::new();
     for split in [Split::Train, Split::HeldOut] {
-        for labeled in world
-            .labeled(
-                split,
-                6,
-                3,
-                &LabelOptions {
-                    noise: 0.1,
-                    ..Default::default()
-                },
-            )
-            .unwrap()
+        for labeled in world.labeled(split, 6, 3, &LabelOptions { noise: 0.1, ..Default::default() }).unwrap()
         {
-            let gold = world
-                .gold()
-                .levels(&labeled.prompt, &labeled.response)
-                .unwrap();
+            let gold = world.gold().levels(&labeled.prompt, &labeled.response).unwrap();
             let line = serde_json::json!([labeled.prompt, labeled.response, gold, labeled.levels]);
             writeln!(lines, "{line}").unwrap();
         }
@@ -34,9 +21,7 @@ fn sample(kind: WorldKind) -> String {
 }
 
 fn check(kind: WorldKind, file_name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(file_name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file_name);
     let found = sample(kind);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &found).unwrap();

@@ -22,19 +22,12 @@ fn every_question_has_an_answer_for_every_triple_of_levels() {
         let world = World::new(kind, 5);
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let mut n_harmful = 0;
-        for prompt in world
-            .prompts(Split::Train, 300, 0)
-            .iter()
-            .chain(&world.prompts(Split::HeldOut, 100, 0))
+        for prompt in world.prompts(Split::Train, 300, 0).iter().chain(&world.prompts(Split::HeldOut, 100, 0))
         {
             n_harmful += usize::from(prompt.contains("also"));
             for levels in triples() {
                 let answer = world.answer_with_levels(prompt, levels, &mut rng).unwrap();
-                assert_eq!(
-                    world.gold().levels(prompt, &answer),
-                    Some(levels),
-                    "{prompt}\n{answer}"
-                );
+                assert_eq!(world.gold().levels(prompt, &answer), Some(levels), "{prompt}\n{answer}");
                 assert!((10..=60).contains(&n_tokens(&answer)), "{answer}");
             }
         }
@@ -58,20 +51,10 @@ fn levels_are_uniform_and_independent() {
         }
         assert_eq!(counts.len(), 50);
         // 200 expected of each triple, with a standard deviation of 14.
-        assert!(
-            counts.values().all(|&count| (130..=270).contains(&count)),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|&count| (130..=270).contains(&count)), "{counts:?}");
         for (first, second) in [(0, 1), (0, 2), (1, 2)] {
-            let r = correlation(
-                levels
-                    .iter()
-                    .map(|triple| (triple[first] as f64, triple[second] as f64)),
-            );
-            assert!(
-                r.abs() < 0.05,
-                "objectives {first} and {second} of {kind:?}: {r}"
-            );
+            let r = correlation(levels.iter().map(|triple| (triple[first] as f64, triple[second] as f64)));
+            assert!(r.abs() < 0.05, "objectives {first} and {second} of {kind:?}: {r}");
         }
     }
 }
@@ -93,25 +76,13 @@ fn texts_are_short_and_use_few_words() {
         let answered = World::new(kind, 7).answered(Split::Train, 4000, 0);
         let mut used = HashSet::new();
         for (prompt, answer) in &answered {
-            assert!(
-                prompt_lengths.contains(&n_tokens(prompt)),
-                "{} {prompt}",
-                n_tokens(prompt)
-            );
-            assert!(
-                (10..=60).contains(&n_tokens(answer)),
-                "{} {answer}",
-                n_tokens(answer)
-            );
+            assert!(prompt_lengths.contains(&n_tokens(prompt)), "{} {prompt}", n_tokens(prompt));
+            assert!((10..=60).contains(&n_tokens(answer)), "{} {answer}", n_tokens(answer));
             used.extend(prompt.split(' ').chain(answer.split(' ')));
         }
         assert!(used.is_subset(&words), "{:?}", used.difference(&words));
         if kind == WorldKind::Local {
-            let mean = answered
-                .iter()
-                .map(|(_, answer)| n_tokens(answer))
-                .sum::<usize>() as f64
-                / 4000.0;
+            let mean = answered.iter().map(|(_, answer)| n_tokens(answer)).sum::<usize>() as f64 / 4000.0;
             assert!((27.0..=31.0).contains(&mean), "{mean}");
             let lookup_only: BTreeSet<_> = words.difference(&used).copied().collect();
             assert_eq!(lookup_only, BTreeSet::from([";", "notes", "on"]));
@@ -128,9 +99,7 @@ fn a_question_belongs_to_one_split_and_comes_once() {
         assert!(prompts.iter().all(|prompt| Split::of(prompt) == split));
     }
     // One of ten, within four standard deviations.
-    let n_held_out = (0..10_000)
-        .filter(|i| Split::of(&format!("prompt {i}")) == Split::HeldOut)
-        .count();
+    let n_held_out = (0..10_000).filter(|i| Split::of(&format!("prompt {i}")) == Split::HeldOut).count();
     assert!(n_held_out.abs_diff(1000) < 120, "{n_held_out}");
 }
 
@@ -138,15 +107,9 @@ fn a_question_belongs_to_one_split_and_comes_once() {
 fn streams_and_seeds_differ_and_draws_repeat() {
     let world = World::new(WorldKind::Local, 9);
     let first = world.answered(Split::Train, 20, 0);
-    assert_eq!(
-        first,
-        World::new(WorldKind::Local, 9).answered(Split::Train, 30, 0)[..20]
-    );
+    assert_eq!(first, World::new(WorldKind::Local, 9).answered(Split::Train, 30, 0)[..20]);
     assert_ne!(first, world.answered(Split::Train, 20, 1));
-    assert_ne!(
-        first,
-        World::new(WorldKind::Local, 10).answered(Split::Train, 20, 0)
-    );
+    assert_ne!(first, World::new(WorldKind::Local, 10).answered(Split::Train, 20, 0));
     let prompts: Vec<String> = first.into_iter().map(|(prompt, _)| prompt).collect();
     assert_eq!(prompts, world.prompts(Split::Train, 20, 0));
 }
@@ -154,37 +117,21 @@ fn streams_and_seeds_differ_and_draws_repeat() {
 #[test]
 fn labels_are_gold_where_they_are_not_missing() {
     let world = World::new(WorldKind::Local, 11);
-    let options = LabelOptions {
-        noise: 0.0,
-        missing: MissingPattern::default(),
-    };
+    let options = LabelOptions { noise: 0.0, missing: MissingPattern::default() };
     let mut counts = BTreeMap::new();
     for labeled in world.labeled(Split::Train, 10_000, 0, &options).unwrap() {
-        let gold = world
-            .gold()
-            .levels(&labeled.prompt, &labeled.response)
-            .unwrap();
+        let gold = world.gold().levels(&labeled.prompt, &labeled.response).unwrap();
         assert!(
-            labeled
-                .levels
-                .iter()
-                .zip(gold)
-                .all(|(label, level)| label.is_none_or(|label| label == level))
+            labeled.levels.iter().zip(gold).all(|(label, level)| label.is_none_or(|label| label == level))
         );
         let pattern: Vec<bool> = labeled.levels.iter().map(Option::is_some).collect();
         *counts.entry(pattern).or_insert(0_u32) += 1;
     }
     // Shares 0.55, 0.25 and 0.20 of 10 000, within four standard deviations.
     assert_eq!(counts.len(), 3);
-    for (pattern, expected) in [
-        ([true, true, false], 5500),
-        ([false, false, true], 2500),
-        ([true; 3], 2000),
-    ] {
-        assert!(
-            counts[&pattern.to_vec()].abs_diff(expected) < 200,
-            "{counts:?}"
-        );
+    for (pattern, expected) in [([true, true, false], 5500), ([false, false, true], 2500), ([true; 3], 2000)]
+    {
+        assert!(counts[&pattern.to_vec()].abs_diff(expected) < 200, "{counts:?}");
     }
 }
 
@@ -193,10 +140,7 @@ fn kinds_and_splits_have_snake_case_names() {
     let read = |text| serde_json::from_str::<WorldKind>(text).ok();
     assert_eq!(read("\"local\""), Some(WorldKind::Local));
     assert_eq!(read("\"lookup\""), Some(WorldKind::Lookup));
-    assert_eq!(
-        serde_json::to_string(&Split::HeldOut).unwrap(),
-        "\"held_out\""
-    );
+    assert_eq!(serde_json::to_string(&Split::HeldOut).unwrap(), "\"held_out\"");
 }
 
 #[test]

@@ -41,13 +41,7 @@ impl Datasets {
     /// If a file cannot be read, a line is malformed, or there is nothing to learn from or to measure on.
     pub fn of(recipe: &Recipe) -> Result<Self, Error> {
         match &recipe.data {
-            DataRecipe::Testbed {
-                world,
-                sft_answers,
-                labeled_answers,
-                held_out_answers,
-                labels,
-            } => {
+            DataRecipe::Testbed { world, sft_answers, labeled_answers, held_out_answers, labels } => {
                 for (key, n) in [
                     ("sft_answers", sft_answers),
                     ("labeled_answers", labeled_answers),
@@ -62,26 +56,13 @@ impl Datasets {
                     }
                 }
                 let world = World::new(*world, recipe.seed);
-                let clean = LabelOptions {
-                    noise: 0.0,
-                    missing: MissingPattern::NOTHING,
-                };
+                let clean = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
                 let n_prompts = recipe.policy.max_steps * recipe.policy.prompts_per_step;
                 Ok(Self {
                     schema: world.schema(),
                     sft: world.answered(Split::Train, *sft_answers, stream::SFT),
-                    labeled: world.labeled(
-                        Split::Train,
-                        *labeled_answers,
-                        stream::LABELED,
-                        labels,
-                    )?,
-                    held_out: world.labeled(
-                        Split::HeldOut,
-                        *held_out_answers,
-                        stream::HELD_OUT,
-                        &clean,
-                    )?,
+                    labeled: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
+                    held_out: world.labeled(Split::HeldOut, *held_out_answers, stream::HELD_OUT, &clean)?,
                     judge: vec![],
                     train_prompts: world.prompts(Split::Train, n_prompts, stream::TRAIN_PROMPTS),
                     held_out_prompts: world.prompts(
@@ -91,28 +72,18 @@ impl Datasets {
                     ),
                 })
             }
-            DataRecipe::Files {
-                objectives,
-                labeled,
-                held_out_share,
-                ..
-            } => {
+            DataRecipe::Files { objectives, labeled, held_out_share, .. } => {
                 let records = read_records(labeled, objectives)?;
                 let (train, held_out) = split_by_prompt(records, *held_out_share, recipe.seed);
                 // Half of the held-out questions teach the judge, the other half measures everything.
                 let (measured, judge) = split_by_prompt(held_out, 0.5, recipe.seed.wrapping_add(1));
-                for (part, records) in [
-                    ("training", &train),
-                    ("judge", &judge),
-                    ("evaluation", &measured),
-                ] {
+                for (part, records) in [("training", &train), ("judge", &judge), ("evaluation", &measured)] {
                     if records.is_empty() {
                         return Err(Error::Unusable {
                             place: labeled.display().to_string(),
                             found: format!("no question in the {part} part"),
-                            expected:
-                                "questions in every part; add data or change data.held_out_share"
-                                    .into(),
+                            expected: "questions in every part; add data or change data.held_out_share"
+                                .into(),
                         });
                     }
                 }
@@ -138,10 +109,5 @@ impl Datasets {
 /// The questions in the order of their first answers.
 fn distinct_prompts(records: &[LabeledResponse]) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    records
-        .iter()
-        .map(|record| &record.prompt)
-        .filter(|prompt| seen.insert(*prompt))
-        .cloned()
-        .collect()
+    records.iter().map(|record| &record.prompt).filter(|prompt| seen.insert(*prompt)).cloned().collect()
 }

@@ -19,22 +19,15 @@ pub fn device(name: &str) -> Result<Device, Error> {
         #[cfg(feature = "tch")]
         #[allow(deprecated)]
         ("tch", "0") => Ok(Device::libtorch()),
-        _ => Err(Error::Device {
-            found: name.into(),
-            expected: available().join(" or "),
-        }),
+        _ => Err(Error::Device { found: name.into(), expected: available().join(" or ") }),
     }
 }
 
 fn available() -> Vec<&'static str> {
-    [
-        ("flex", cfg!(feature = "flex")),
-        ("cuda:0", cfg!(feature = "cuda")),
-        ("tch", cfg!(feature = "tch")),
-    ]
-    .into_iter()
-    .filter_map(|(name, built)| built.then_some(name))
-    .collect()
+    [("flex", cfg!(feature = "flex")), ("cuda:0", cfg!(feature = "cuda")), ("tch", cfg!(feature = "tch"))]
+        .into_iter()
+        .filter_map(|(name, built)| built.then_some(name))
+        .collect()
 }
 
 #[cfg(test)]
@@ -43,12 +36,7 @@ mod tests {
 
     #[test]
     fn an_unknown_device_is_refused_by_name() {
-        assert!(
-            device("abacus")
-                .unwrap_err()
-                .to_string()
-                .starts_with("device `abacus`: expected ")
-        );
+        assert!(device("abacus").unwrap_err().to_string().starts_with("device `abacus`: expected "));
         #[cfg(feature = "flex")]
         assert!(device("flex").is_ok());
     }

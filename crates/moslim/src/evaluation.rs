@@ -24,11 +24,7 @@ pub(crate) struct Subject {
 }
 
 /// Measures everything and writes `report/results.json` and `report/index.html`.
-pub(crate) fn write_report(
-    run: &Run,
-    datasets: &Datasets,
-    ablations: Vec<Subject>,
-) -> Result<(), Error> {
+pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subject>) -> Result<(), Error> {
     const STAGE: &str = "evaluation";
     let started = Instant::now();
     let judge = Judge::of(run)?;
@@ -79,9 +75,6 @@ pub(crate) fn write_report(
     run.write("report/results.json", json.as_bytes())?;
     run.write("report/index.html", page::page(&results)?.as_bytes())?;
     run.progress.say(&results.summary());
-    run.progress.say(&format!(
-        "report: {}",
-        run.report_folder().join("index.html").display()
-    ));
+    run.progress.say(&format!("report: {}", run.report_folder().join("index.html").display()));
     Ok(())
 }

@@ -18,8 +18,8 @@ pub use mapped_reward::MappedReward;
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{
-    AblationRecipe, DataRecipe, EvaluationRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe,
-    Recipe, RecipeError, SftRecipe,
+    AblationRecipe, DataRecipe, EvaluationRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe,
+    RecipeError, SftRecipe,
 };
 pub use run::Run;
 pub use stages::{evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model};

@@ -100,9 +100,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // A reader that went away is no reason to fail a second time.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            let interrupted = error
-                .downcast_ref()
-                .is_some_and(|error| matches!(error, Error::Interrupted(_)));
+            let interrupted =
+                error.downcast_ref().is_some_and(|error| matches!(error, Error::Interrupted(_)));
             ExitCode::from(if interrupted { 130 } else { 1 })
         }
     }
@@ -114,8 +113,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let folder = stage.folder();
             if folder.exists() {
                 match stage.overwrite {
-                    true => std::fs::remove_dir_all(&folder)
-                        .with_context(|| folder.display().to_string())?,
+                    true => std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?,
                     false => return Err(Error::RunExists(folder).into()),
                 }
             }
@@ -140,32 +138,18 @@ fn one_stage(stage: &Stage, work: fn(&Run, &Datasets) -> Result<(), Error>) -> a
 
 impl Stage {
     fn folder(&self) -> PathBuf {
-        let name = Path::new(&self.recipe.recipe)
-            .file_stem()
-            .unwrap_or_default();
-        self.out
-            .clone()
-            .unwrap_or_else(|| Path::new("runs").join(name))
+        let name = Path::new(&self.recipe.recipe).file_stem().unwrap_or_default();
+        self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
     }
 
     fn run(&self) -> anyhow::Result<Run> {
         let recipe = Recipe::read(&self.recipe.recipe, &self.recipe.changes)?;
-        let progress = if self.quiet {
-            Progress::Hidden
-        } else {
-            Progress::Shown
-        };
+        let progress = if self.quiet { Progress::Hidden } else { Progress::Shown };
         let interrupted = Arc::new(AtomicBool::new(false));
         let raised = interrupted.clone();
         ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
             .context("cannot watch for Ctrl-C")?;
-        Ok(Run::new(
-            recipe,
-            &self.folder(),
-            moslim::device(&self.device)?,
-            progress,
-            interrupted,
-        )?)
+        Ok(Run::new(recipe, &self.folder(), moslim::device(&self.device)?, progress, interrupted)?)
     }
 }
 
@@ -192,9 +176,5 @@ fn generate(arguments: &Generate) -> anyhow::Result<()> {
     };
     let rng = TokenRng::new(arguments.seed, 0);
     let answers = policy.answer(&[(&arguments.prompt, &request)], &params, &rng)?;
-    Ok(writeln!(
-        std::io::stdout(),
-        "{}",
-        policy.lm.tokenizer.decode(&answers[0].tokens)?
-    )?)
+    Ok(writeln!(std::io::stdout(), "{}", policy.lm.tokenizer.decode(&answers[0].tokens)?)?)
 }

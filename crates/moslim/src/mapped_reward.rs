@@ -50,12 +50,7 @@ impl MappedReward {
     ) -> Result<Self, Error> {
         let reward_model = RewardModelFolder::read(folder, device)?;
         let stats = read_json(&folder.join(TARGET_STATS))?;
-        Ok(Self {
-            reward_model,
-            stats,
-            mapping,
-            policy_tokenizer,
-        })
+        Ok(Self { reward_model, stats, mapping, policy_tokenizer })
     }
 
     /// Number of levels of every objective.
@@ -75,18 +70,10 @@ impl MappedReward {
     ///
     /// # Errors
     /// If the tokenizer or the mapping fails.
-    pub fn score_texts(
-        &self,
-        answers: &[(&str, &str)],
-        requests: &[&Request],
-    ) -> Result<Vec<f64>, Error> {
+    pub fn score_texts(&self, answers: &[(&str, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
         let probabilities = self.classify(answers)?;
         let score = |(probabilities, request)| self.map(probabilities, request);
-        probabilities
-            .iter()
-            .zip(requests.iter().copied())
-            .map(score)
-            .collect()
+        probabilities.iter().zip(requests.iter().copied()).map(score).collect()
     }
 
     /// The score of class probabilities against a request.
@@ -94,9 +81,7 @@ impl MappedReward {
     /// # Errors
     /// If the request does not fit the objectives.
     pub fn map(&self, probabilities: &ClassProbabilities, request: &Request) -> Result<f64, Error> {
-        Ok(self
-            .mapping
-            .score(probabilities, request, Some(&self.stats))?)
+        Ok(self.mapping.score(probabilities, request, Some(&self.stats))?)
     }
 }
 
@@ -109,26 +94,17 @@ pub(crate) fn classify(
     let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
         .iter()
         .map(|(question, answer)| {
-            Ok((
-                tokenizer.encode_prompt(question)?,
-                tokenizer.encode_response(answer)?,
-            ))
+            Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?))
         })
         .collect::<Result<_, LmError>>()?;
-    let exchanges: Vec<Exchange<'_>> = tokens
-        .iter()
-        .map(|(prompt, response)| Exchange { prompt, response })
-        .collect();
+    let exchanges: Vec<Exchange<'_>> =
+        tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
     let probabilities = reward_model.model.class_probabilities(&exchanges);
     Ok(probabilities.into_iter().map(ClassProbabilities).collect())
 }
 
 impl Reward for MappedReward {
-    fn score(
-        &mut self,
-        prompts: &[PolicyPrompt],
-        rollout: &Rollout,
-    ) -> Result<Vec<f64>, RewardError> {
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
         let failed = |error: Error| RewardError(Box::new(error));
         let answers: Vec<String> = rollout
             .answers
@@ -142,9 +118,7 @@ impl Reward for MappedReward {
             .enumerate()
             .map(|(row, answer)| (prompt_of(row).text.as_str(), answer.as_str()))
             .collect();
-        let requests: Vec<&Request> = (0..answers.len())
-            .map(|row| &prompt_of(row).request)
-            .collect();
+        let requests: Vec<&Request> = (0..answers.len()).map(|row| &prompt_of(row).request).collect();
         self.score_texts(&texts, &requests).map_err(failed)
     }
 }

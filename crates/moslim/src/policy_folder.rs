@@ -5,8 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request};
 use moslim_lm::{
-    CausalLm, Generated, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder,
-    write_json,
+    CausalLm, Generated, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder, write_json,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,17 +37,8 @@ impl PolicyFolder {
     ///
     /// # Errors
     /// If the codec does not fit the objectives.
-    pub fn new(
-        lm: ModelFolder,
-        schema: ObjectiveSchema,
-        codec: PromptCodecConfig,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            lm,
-            codec: PromptCodec::new(codec.clone(), &schema)?,
-            schema,
-            codec_config: codec,
-        })
+    pub fn new(lm: ModelFolder, schema: ObjectiveSchema, codec: PromptCodecConfig) -> Result<Self, Error> {
+        Ok(Self { lm, codec: PromptCodec::new(codec.clone(), &schema)?, schema, codec_config: codec })
     }
 
     /// The same folder with other weights.
@@ -64,11 +54,7 @@ impl PolicyFolder {
     /// If a file is missing or malformed.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, Error> {
         let file: RequestFile = read_json(&folder.join(REQUEST))?;
-        Self::new(
-            ModelFolder::read(folder, device)?,
-            file.objectives,
-            file.codec,
-        )
+        Self::new(ModelFolder::read(folder, device)?, file.objectives, file.codec)
     }
 
     /// Writes the folder, whole or not at all.
@@ -76,10 +62,7 @@ impl PolicyFolder {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
-        let file = RequestFile {
-            objectives: self.schema.clone(),
-            codec: self.codec_config.clone(),
-        };
+        let file = RequestFile { objectives: self.schema.clone(), codec: self.codec_config.clone() };
         Ok(write_folder(folder, |unfinished| {
             self.lm.write_into(unfinished)?;
             write_json(&unfinished.join(REQUEST), &file)
@@ -91,10 +74,7 @@ impl PolicyFolder {
     /// # Errors
     /// If the question cannot be told from a request, or the tokenizer fails.
     pub fn encode(&self, question: &str, request: &Request) -> Result<Vec<u32>, Error> {
-        Ok(self
-            .lm
-            .tokenizer
-            .encode_prompt(&self.codec.render(question, request)?)?)
+        Ok(self.lm.tokenizer.encode_prompt(&self.codec.render(question, request)?)?)
     }
 
     /// One answer to every question, as asked for.

@@ -22,25 +22,16 @@ impl Progress {
     pub(crate) fn stage(&self, name: &'static str, steps: usize) -> StageProgress {
         let terminal = std::io::stderr().is_terminal();
         let bar = match (self, terminal) {
-            (Self::Shown, true) => ProgressBar::with_draw_target(
-                Some(steps as u64),
-                ProgressDrawTarget::stderr_with_hz(5),
-            ),
+            (Self::Shown, true) => {
+                ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr_with_hz(5))
+            }
             _ => ProgressBar::hidden(),
         };
         let style = "{prefix:>12} {bar:30} {pos}/{len} {per_sec} left {eta} {wide_msg}";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
         bar.set_prefix(name);
         let lines = matches!(self, Self::Shown) && !terminal;
-        StageProgress {
-            name,
-            bar,
-            lines,
-            steps,
-            done: 0,
-            started: Instant::now(),
-            last_line: None,
-        }
+        StageProgress { name, bar, lines, steps, done: 0, started: Instant::now(), last_line: None }
     }
 
     /// Says something that stays on the screen.
@@ -66,19 +57,13 @@ impl StageProgress {
     /// One more step is done; `numbers` are the current ones.
     pub(crate) fn advance(&mut self, numbers: impl FnOnce() -> String) {
         self.done += 1;
-        let due = self
-            .last_line
-            .is_none_or(|last| last.elapsed() >= LINE_EVERY)
-            || self.done == self.steps;
+        let due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) || self.done == self.steps;
         if self.lines && due {
             let elapsed = self.started.elapsed().as_secs_f64();
             let rate = self.done as f64 / elapsed;
             let left = (self.steps.saturating_sub(self.done)) as f64 / rate;
             let (name, done, steps) = (self.name, self.done, self.steps);
-            line(&format!(
-                "{name}: {done}/{steps}, {rate:.2}/s, {left:.0} s left, {}",
-                numbers()
-            ));
+            line(&format!("{name}: {done}/{steps}, {rate:.2}/s, {left:.0} s left, {}", numbers()));
             self.last_line = Some(Instant::now());
         } else if !self.bar.is_hidden() {
             self.bar.set_message(numbers());

@@ -63,14 +63,8 @@ impl Run {
         interrupted: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let run = Self {
-            recipe,
-            folder: folder.into(),
-            inputs: folder.into(),
-            device,
-            progress,
-            interrupted,
-        };
+        let run =
+            Self { recipe, folder: folder.into(), inputs: folder.into(), device, progress, interrupted };
         run.write("recipe.toml", run.recipe.to_toml().as_bytes())?;
         Ok(run)
     }
@@ -80,17 +74,9 @@ impl Run {
     /// # Errors
     /// As [`Run::new`].
     pub(crate) fn fork(&self, recipe: Recipe, folder: &Path) -> Result<Self, Error> {
-        let fork = Self::new(
-            recipe,
-            folder,
-            self.device.clone(),
-            self.progress.clone(),
-            self.interrupted.clone(),
-        )?;
-        Ok(Self {
-            inputs: self.inputs.clone(),
-            ..fork
-        })
+        let fork =
+            Self::new(recipe, folder, self.device.clone(), self.progress.clone(), self.interrupted.clone())?;
+        Ok(Self { inputs: self.inputs.clone(), ..fork })
     }
 
     /// The folder of the language model before policy optimisation.
@@ -141,27 +127,18 @@ impl Run {
     /// Writes a file of the run folder, whole or not at all.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.folder.join(name);
-        let parent = path
-            .parent()
-            .expect("a file of the run folder has a parent");
+        let parent = path.parent().expect("a file of the run folder has a parent");
         std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
         let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
-        file.write_all(content)
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(Error::io(&path))?;
-        file.persist(&path)
-            .map(drop)
-            .map_err(|error| Error::io(&path)(error.error))
+        file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(Error::io(&path))?;
+        file.persist(&path).map(drop).map_err(|error| Error::io(&path)(error.error))
     }
 
     /// Notes how long a stage took, beside the stages noted before.
     pub(crate) fn note_seconds(&self, stage: &str, seconds: f64) -> Result<(), Error> {
         let mut noted = self.seconds()?;
         noted.insert(stage.into(), seconds.into());
-        self.write(
-            SECONDS,
-            serde_json::Value::from(noted).to_string().as_bytes(),
-        )
+        self.write(SECONDS, serde_json::Value::from(noted).to_string().as_bytes())
     }
 
     /// The seconds of the stages so far.
@@ -193,17 +170,12 @@ impl JsonLines {
     pub(crate) fn push(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let mut text = serde_json::to_string(line).expect("a line of the log serializes");
         text.push('\n');
-        self.file
-            .write_all(text.as_bytes())
-            .map_err(Error::io(&self.path))
+        self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path))
     }
 }
 
 /// Reads the log of a stage back; nothing if the stage left none.
-pub(crate) fn read_log<T: serde::de::DeserializeOwned>(
-    folder: &Path,
-    stage: &str,
-) -> Result<Vec<T>, Error> {
+pub(crate) fn read_log<T: serde::de::DeserializeOwned>(folder: &Path, stage: &str) -> Result<Vec<T>, Error> {
     let path = folder.join("metrics").join(format!("{stage}.jsonl"));
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -59,8 +59,7 @@ pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// Those of the stages.
 pub fn train(run: &Run) -> Result<(), Error> {
     let datasets = Datasets::of(&run.recipe)?;
-    run.progress
-        .say(&format!("run folder: {}", run.folder.display()));
+    run.progress.say(&format!("run folder: {}", run.folder.display()));
     pretrain_and_sft(run, &datasets)?;
     train_reward_model(run, &datasets)?;
     optimize_policy(run, &datasets)?;

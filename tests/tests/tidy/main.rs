@@ -11,10 +11,5 @@ mod texts;
 /// Fails with every breach of a rule, and when nothing was looked at: then the check would prove nothing.
 fn report(n_cases: usize, breaches: &[String]) {
     assert!(n_cases > 0, "the rule was checked on nothing");
-    assert!(
-        breaches.is_empty(),
-        "{} of {n_cases} cases:\n{}",
-        breaches.len(),
-        breaches.join("\n")
-    );
+    assert!(breaches.is_empty(), "{} of {n_cases} cases:\n{}", breaches.len(), breaches.join("\n"));
 }

@@ -10,20 +10,15 @@ use crate::report;
 use crate::repository::{TextFile, crates, folder, packages, root, sources, text_files};
 
 /// The crates that show their use in another way than by an example, and how.
-const WITHOUT_EXAMPLE: [(&str, &str); 1] =
-    [("moslim", "its recipes, which the end-to-end tests run")];
+const WITHOUT_EXAMPLE: [(&str, &str); 1] = [("moslim", "its recipes, which the end-to-end tests run")];
 
 fn manifest(package: &Package) -> Table {
     let text = fs::read_to_string(&package.manifest_path).unwrap();
-    text.parse()
-        .unwrap_or_else(|error| panic!("{}: {error}", package.manifest_path))
+    text.parse().unwrap_or_else(|error| panic!("{}: {error}", package.manifest_path))
 }
 
 fn is_inherited(value: Option<&Value>) -> bool {
-    value
-        .and_then(|value| value.get("workspace"))
-        .and_then(Value::as_bool)
-        == Some(true)
+    value.and_then(|value| value.get("workspace")).and_then(Value::as_bool) == Some(true)
 }
 
 #[test]
@@ -38,24 +33,15 @@ fn what_packages_share_comes_from_the_workspace() {
             }
         }
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let dependencies = manifest
-                .get(kind)
-                .and_then(Value::as_table)
-                .into_iter()
-                .flatten();
-            for (name, dependency) in
-                dependencies.filter(|(name, _)| package.name.as_str() != *name)
-            {
+            let dependencies = manifest.get(kind).and_then(Value::as_table).into_iter().flatten();
+            for (name, dependency) in dependencies.filter(|(name, _)| package.name.as_str() != *name) {
                 if !is_inherited(Some(dependency)) {
                     breaches.push(format!("{}: {kind}.{name} is not inherited", package.name));
                 }
             }
         }
         if manifest.contains_key("target") {
-            breaches.push(format!(
-                "{}: dependencies of one platform are not checked yet",
-                package.name
-            ));
+            breaches.push(format!("{}: dependencies of one platform are not checked yet", package.name));
         }
     }
     report(packages.len(), &breaches);
@@ -84,12 +70,8 @@ fn the_licences_are_there() {
         ("LICENSE-APACHE", "Apache License"),
     ];
     for (file, start) in starts {
-        let text =
-            fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(
-            text.trim_start().starts_with(start),
-            "{file} does not start with `{start}`"
-        );
+        let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.trim_start().starts_with(start), "{file} does not start with `{start}`");
     }
 }
 
@@ -99,24 +81,14 @@ fn every_crate_has_a_readme_that_is_its_documentation() {
     let mut breaches = Vec::new();
     for package in &crates {
         let library = fs::read_to_string(folder(package).join("src/lib.rs")).unwrap_or_default();
-        if package
-            .readme
-            .as_ref()
-            .is_none_or(|readme| !folder(package).join(readme).is_file())
-        {
+        if package.readme.as_ref().is_none_or(|readme| !folder(package).join(readme).is_file()) {
             breaches.push(format!("{}: no README.md", package.name));
         }
         if !library.contains("#![doc = include_str!(\"../README.md\")]") {
-            breaches.push(format!(
-                "{}: src/lib.rs does not include README.md",
-                package.name
-            ));
+            breaches.push(format!("{}: src/lib.rs does not include README.md", package.name));
         }
         if !is_inherited(manifest(package).get("lints")) {
-            breaches.push(format!(
-                "{}: the lints of the workspace do not apply",
-                package.name
-            ));
+            breaches.push(format!("{}: the lints of the workspace do not apply", package.name));
         }
     }
     report(crates.len(), &breaches);
@@ -128,28 +100,16 @@ fn every_crate_has_an_example_and_no_two_share_a_name() {
     let mut breaches = Vec::new();
     let mut owners = BTreeMap::new();
     for package in &crates {
-        let examples: Vec<_> = package
-            .targets
-            .iter()
-            .filter(|target| target.kind == [TargetKind::Example])
-            .collect();
-        let is_excused = WITHOUT_EXAMPLE
-            .iter()
-            .any(|(name, _)| package.name.as_str() == *name);
+        let examples: Vec<_> =
+            package.targets.iter().filter(|target| target.kind == [TargetKind::Example]).collect();
+        let is_excused = WITHOUT_EXAMPLE.iter().any(|(name, _)| package.name.as_str() == *name);
         if examples.is_empty() != is_excused {
-            breaches.push(format!(
-                "{}: {} examples, excused: {is_excused}",
-                package.name,
-                examples.len()
-            ));
+            breaches.push(format!("{}: {} examples, excused: {is_excused}", package.name, examples.len()));
         }
         for example in examples {
             // All examples are built into one folder.
             if let Some(owner) = owners.insert(example.name.clone(), package.name.clone()) {
-                breaches.push(format!(
-                    "{} and {owner}: two examples named {}",
-                    package.name, example.name
-                ));
+                breaches.push(format!("{} and {owner}: two examples named {}", package.name, example.name));
             }
         }
     }
@@ -164,10 +124,8 @@ fn every_golden_file_has_cases_and_a_test_that_reads_it() {
     let mut breaches = Vec::new();
     for file in &files {
         // A script stands beside the files that it made.
-        let Some((package, inside)) = file
-            .path
-            .split_once("/tests/golden/")
-            .filter(|_| !file.path.ends_with(".py"))
+        let Some((package, inside)) =
+            file.path.split_once("/tests/golden/").filter(|_| !file.path.ends_with(".py"))
         else {
             continue;
         };
@@ -176,8 +134,7 @@ fn every_golden_file_has_cases_and_a_test_that_reads_it() {
             breaches.push(format!("{}: no cases", file.path));
         }
         let entry = inside.split(['/', '.']).next().unwrap_or(inside); // A file without its ending, or a model folder.
-        let is_reader =
-            |source: &TextFile| source.path.starts_with(package) && source.text.contains(entry);
+        let is_reader = |source: &TextFile| source.path.starts_with(package) && source.text.contains(entry);
         if !sources.iter().any(is_reader) {
             breaches.push(format!("{}: no test reads it", file.path));
         }

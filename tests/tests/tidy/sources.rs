@@ -22,12 +22,9 @@ const GOLD_OF_A_WORLD: &str = concat!(".go", "ld()");
 #[test]
 fn no_file_is_long() {
     let sources = sources();
-    let long = sources
-        .iter()
-        .filter(|file| file.lines().count() > MAX_LINES);
-    let breaches: Vec<_> = long
-        .map(|file| format!("{}: {} lines", file.path, file.lines().count()))
-        .collect();
+    let long = sources.iter().filter(|file| file.lines().count() > MAX_LINES);
+    let breaches: Vec<_> =
+        long.map(|file| format!("{}: {} lines", file.path, file.lines().count())).collect();
     report(sources.len(), &breaches);
 }
 
@@ -49,13 +46,9 @@ fn nothing_is_unfinished_or_skipped() {
 fn only_the_evaluation_calls_the_gold_judge() {
     let sources = sources();
     let may_call = |path: &str| {
-        path.starts_with("crates/moslim-testbed/")
-            || path.starts_with("crates/moslim/src/evaluation")
+        path.starts_with("crates/moslim-testbed/") || path.starts_with("crates/moslim/src/evaluation")
     };
-    let n_callers = sources
-        .iter()
-        .filter(|file| may_call(&file.path) && names_gold(&file.text))
-        .count();
+    let n_callers = sources.iter().filter(|file| may_call(&file.path) && names_gold(&file.text)).count();
     let mut breaches = Vec::new();
     for file in sources.iter().filter(|file| !may_call(&file.path)) {
         let naming = file.lines().filter(|(_, line)| names_gold(line));
@@ -77,9 +70,7 @@ fn names_gold(text: &str) -> bool {
 #[test]
 fn the_gold_judge_is_found_as_a_word_of_code() {
     assert!(names_gold(&format!("let {GOLD} = 1;")));
-    assert!(names_gold(&format!(
-        "use moslim_testbed::{{{GOLD}, World}};"
-    )));
+    assert!(names_gold(&format!("use moslim_testbed::{{{GOLD}, World}};")));
     assert!(names_gold(&format!("let judge = world{GOLD_OF_A_WORLD};")));
     assert!(!names_gold(&format!("let x = {GOLD}en; // {GOLD}")));
     assert!(!names_gold(&format!("let title = \"{GOLD} and proxy\";")));

@@ -39,11 +39,7 @@ impl PromptCodecConfig {
 
     /// `Answer with helpfulness 5. Answer with honesty 3.` after the prompt, in plain words.
     pub fn sentences() -> Self {
-        Self::new(
-            "Answer with {objective} {level}.",
-            " ",
-            "{prompt} {request}",
-        )
+        Self::new("Answer with {objective} {level}.", " ", "{prompt} {request}")
     }
 
     fn new(item: &str, separator: &str, template: &str) -> Self {

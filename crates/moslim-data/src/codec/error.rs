@@ -62,9 +62,7 @@ pub enum CodecError {
         position: f64,
     },
     /// The prompt and the request would not be read back as they are.
-    #[error(
-        "prompt with request `{asked}` would be read back with request `{found}` or another prompt"
-    )]
+    #[error("prompt with request `{asked}` would be read back with request `{found}` or another prompt")]
     ReadsDifferently {
         /// The request.
         asked: String,
@@ -81,11 +79,8 @@ pub(super) fn split_at_placeholder<'t>(
 ) -> Result<(&'t str, &'t str), CodecError> {
     match text.split(placeholder).collect::<Vec<_>>().as_slice() {
         [before, after] => Ok((before, after)),
-        parts => Err(CodecError::Placeholder {
-            field,
-            text: text.into(),
-            placeholder,
-            found: parts.len() - 1,
-        }),
+        parts => {
+            Err(CodecError::Placeholder { field, text: text.into(), placeholder, found: parts.len() - 1 })
+        }
     }
 }

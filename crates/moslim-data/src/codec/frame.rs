@@ -25,21 +25,12 @@ impl Frame {
             let (before, between) = split_at_placeholder(FIELD, before, "{prompt}")?;
             (before, between, after)
         };
-        Ok(Self {
-            before: before.into(),
-            between: between.into(),
-            after: after.into(),
-            request_first,
-        })
+        Ok(Self { before: before.into(), between: between.into(), after: after.into(), request_first })
     }
 
     /// The template with both placeholders filled.
     pub(super) fn join(&self, prompt: &str, request: &str) -> String {
-        let [first, second] = if self.request_first {
-            [request, prompt]
-        } else {
-            [prompt, request]
-        };
+        let [first, second] = if self.request_first { [request, prompt] } else { [prompt, request] };
         [&self.before, first, &self.between, second, &self.after].concat()
     }
 

@@ -23,24 +23,16 @@ impl Wording {
     ) -> Result<Self, CodecError> {
         let Some(sentences) = sentences else {
             let (before, after) = split_at_placeholder("item", item, "{level}")?;
-            let [before, after] =
-                [before, after].map(|part| part.replace("{objective}", &objective.name));
+            let [before, after] = [before, after].map(|part| part.replace("{objective}", &objective.name));
             return Ok(Self::Item { before, after });
         };
         let (found, expected) = (sentences.len(), objective.n_levels());
         if found != expected {
-            return Err(CodecError::SentenceCount {
-                objective: objective.name.clone(),
-                found,
-                expected,
-            });
+            return Err(CodecError::SentenceCount { objective: objective.name.clone(), found, expected });
         }
         if let Some(empty) = sentences.iter().position(String::is_empty) {
             let level = objective.levels[empty].clone();
-            return Err(CodecError::EmptyItem {
-                objective: objective.name.clone(),
-                level,
-            });
+            return Err(CodecError::EmptyItem { objective: objective.name.clone(), level });
         }
         Ok(Self::Sentences(sentences))
     }
@@ -49,10 +41,7 @@ impl Wording {
     pub(super) fn text(&self, objective: &Objective, position: f64) -> Option<String> {
         match self {
             Self::Sentences(sentences) => {
-                let level = sentences
-                    .iter()
-                    .enumerate()
-                    .find(|(level, _)| *level as f64 == position);
+                let level = sentences.iter().enumerate().find(|(level, _)| *level as f64 == position);
                 level.map(|(_, sentence)| sentence.clone())
             }
             Self::Item { before, after } => {
@@ -65,9 +54,7 @@ impl Wording {
     pub(super) fn readings<'t>(&self, objective: &Objective, text: &'t str) -> Vec<(f64, &'t str)> {
         match self {
             Self::Sentences(sentences) => {
-                let rests = sentences
-                    .iter()
-                    .map(|sentence| text.strip_prefix(sentence.as_str()));
+                let rests = sentences.iter().map(|sentence| text.strip_prefix(sentence.as_str()));
                 numbered(rests).collect()
             }
             Self::Item { before, after } => {
@@ -75,25 +62,18 @@ impl Wording {
                     return Vec::new();
                 };
                 let names = objective.levels.iter();
-                let whole = numbered(names.map(|name| {
-                    text.strip_prefix(name.as_str())?
-                        .strip_prefix(after.as_str())
-                }));
-                whole
-                    .chain(fractional_readings(objective, after, text))
-                    .collect()
+                let whole = numbered(
+                    names.map(|name| text.strip_prefix(name.as_str())?.strip_prefix(after.as_str())),
+                );
+                whole.chain(fractional_readings(objective, after, text)).collect()
             }
         }
     }
 }
 
 /// Pairs whatever was found with its level.
-fn numbered<'t>(
-    rests: impl Iterator<Item = Option<&'t str>>,
-) -> impl Iterator<Item = (f64, &'t str)> {
-    rests
-        .enumerate()
-        .filter_map(|(level, rest)| Some((level as f64, rest?)))
+fn numbered<'t>(rests: impl Iterator<Item = Option<&'t str>>) -> impl Iterator<Item = (f64, &'t str)> {
+    rests.enumerate().filter_map(|(level, rest)| Some((level as f64, rest?)))
 }
 
 /// The fractional levels that `text` starts with, followed by `after`.
@@ -104,10 +84,8 @@ fn fractional_readings<'t>(
     after: &str,
     text: &'t str,
 ) -> impl Iterator<Item = (f64, &'t str)> {
-    let n_number_characters = text
-        .bytes()
-        .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-'))
-        .count();
+    let n_number_characters =
+        text.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')).count();
     (1..=n_number_characters.min(MAX_NUMBER_LENGTH)).filter_map(move |length| {
         let (number, rest) = text.split_at(length);
         let rest = rest.strip_prefix(after)?;

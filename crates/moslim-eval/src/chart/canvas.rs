@@ -7,8 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Plot<'a, 'b> =
-    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub(super) type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 pub(super) const INK: RGBColor = RGBColor(0x22, 0x28, 0x30);
 pub(super) const MUTED: RGBColor = RGBColor(0x6B, 0x72, 0x80);
@@ -61,17 +60,9 @@ pub(super) struct LegendEntry<'a> {
 pub(super) fn draw_svg(size: (i32, i32), title: &str, draw: impl FnOnce(&Area)) -> String {
     let mut svg = String::new();
     {
-        let root =
-            SVGBackend::with_string(&mut svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
         drawn(root.fill(&WHITE));
-        text(
-            &root,
-            title,
-            (MARGIN, MARGIN / 2 + TITLE_HEIGHT / 2),
-            TITLE_SIZE,
-            INK,
-            HPos::Left,
-        );
+        text(&root, title, (MARGIN, MARGIN / 2 + TITLE_HEIGHT / 2), TITLE_SIZE, INK, HPos::Left);
         draw(&root.split_vertically(TITLE_HEIGHT + MARGIN / 2).1);
         drawn(root.present());
     }
@@ -79,25 +70,13 @@ pub(super) fn draw_svg(size: (i32, i32), title: &str, draw: impl FnOnce(&Area)) 
 }
 
 /// Drawing into a string has no way to fail.
-pub(super) fn drawn<T, E: std::error::Error + Send + Sync>(
-    result: Result<T, DrawingAreaErrorKind<E>>,
-) -> T {
+pub(super) fn drawn<T, E: std::error::Error + Send + Sync>(result: Result<T, DrawingAreaErrorKind<E>>) -> T {
     result.expect("SVG text can always be written")
 }
 
 /// One line of text, vertically centred on the point.
-pub(super) fn text(
-    area: &Area,
-    words: &str,
-    at: (i32, i32),
-    size: i32,
-    color: RGBColor,
-    align: HPos,
-) {
-    let style = ("sans-serif", size)
-        .into_font()
-        .color(&color)
-        .pos(Pos::new(align, VPos::Center));
+pub(super) fn text(area: &Area, words: &str, at: (i32, i32), size: i32, color: RGBColor, align: HPos) {
+    let style = ("sans-serif", size).into_font().color(&color).pos(Pos::new(align, VPos::Center));
     drawn(area.draw(&Text::new(printable(words), at, style)));
 }
 
@@ -113,10 +92,7 @@ pub(super) fn upward_text(area: &Area, words: &str, at: (i32, i32), size: i32) {
 
 /// XML has no control characters, not even escaped.
 fn printable(words: &str) -> String {
-    words
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A generous estimate: the viewer's font is not known here.
@@ -126,9 +102,7 @@ pub(super) fn text_width(words: &str, size: i32) -> i32 {
 
 /// The height of the rows that [`draw_legend`] needs.
 pub(super) fn legend_height(entries: &[LegendEntry], width: i32) -> i32 {
-    legend_positions(entries, width)
-        .last()
-        .map_or(0, |&(_, y)| y + LEGEND_ROW_HEIGHT)
+    legend_positions(entries, width).last().map_or(0, |&(_, y)| y + LEGEND_ROW_HEIGHT)
 }
 
 /// Draws the legend at the top of the area, in as many rows as it needs.
@@ -144,32 +118,18 @@ pub(super) fn draw_legend(area: &Area, entries: &[LegendEntry]) {
             }
             Symbol::Dashes => {
                 for dash in [left, left + 8, left + 16] {
-                    drawn(area.draw(&PathElement::new(
-                        [(dash, middle), (dash + 5, middle)],
-                        line,
-                    )));
+                    drawn(area.draw(&PathElement::new([(dash, middle), (dash + 5, middle)], line)));
                 }
             }
             Symbol::Dot => {
-                drawn(area.draw(&Circle::new(
-                    ((left + right) / 2, middle),
-                    4,
-                    entry.color.filled(),
-                )));
+                drawn(area.draw(&Circle::new(((left + right) / 2, middle), 4, entry.color.filled())));
             }
             Symbol::Box => {
                 let corners = [(left + 4, middle - 6), (right - 2, middle + 6)];
                 drawn(area.draw(&Rectangle::new(corners, entry.color.filled())));
             }
         }
-        text(
-            area,
-            entry.name,
-            (x + LEGEND_SYMBOL_WIDTH, middle),
-            TICK_SIZE,
-            INK,
-            HPos::Left,
-        );
+        text(area, entry.name, (x + LEGEND_SYMBOL_WIDTH, middle), TICK_SIZE, INK, HPos::Left);
     }
 }
 
@@ -234,17 +194,14 @@ pub(super) fn can_be_drawn(value: f64) -> bool {
 /// A range that holds every value that can be drawn, with some air; never empty.
 ///
 /// `least` is a range to cover whatever the data, without air at an end that no value passes.
-pub(super) fn padded_range(
-    values: impl Iterator<Item = f64>,
-    least: Option<(f64, f64)>,
-) -> Range<f64> {
-    let extent = values.filter(|value| can_be_drawn(*value)).fold(
-        None,
-        |extent: Option<(f64, f64)>, value| match extent {
-            None => Some((value, value)),
-            Some((low, high)) => Some((low.min(value), high.max(value))),
-        },
-    );
+pub(super) fn padded_range(values: impl Iterator<Item = f64>, least: Option<(f64, f64)>) -> Range<f64> {
+    let extent =
+        values.filter(|value| can_be_drawn(*value)).fold(None, |extent: Option<(f64, f64)>, value| {
+            match extent {
+                None => Some((value, value)),
+                Some((low, high)) => Some((low.min(value), high.max(value))),
+            }
+        });
     let least = least.filter(|(low, high)| can_be_drawn(*low) && can_be_drawn(*high));
     let (low, high) = match (extent, least) {
         (None, None) => return 0.0..1.0,
@@ -267,18 +224,10 @@ pub(super) fn padded_range(
 pub(super) fn tick_label(value: f64, range: &Range<f64>) -> String {
     let span = range.end - range.start;
     // What is left of a sum that should be zero.
-    let value = if value.abs() < 1e-9 * span {
-        0.0
-    } else {
-        value
-    };
+    let value = if value.abs() < 1e-9 * span { 0.0 } else { value };
     let largest = range.start.abs().max(range.end.abs());
     if !(1e-3..1e6).contains(&largest) {
-        return if value == 0.0 {
-            "0".into()
-        } else {
-            format!("{value:.1e}").replace(".0e", "e")
-        };
+        return if value == 0.0 { "0".into() } else { format!("{value:.1e}").replace(".0e", "e") };
     }
     let decimals = (2.0 - span.log10()).ceil().clamp(0.0, 8.0) as usize;
     trimmed(format!("{value:.decimals$}"))
@@ -298,11 +247,7 @@ fn trimmed(number: String) -> String {
         return number;
     }
     let short = number.trim_end_matches('0').trim_end_matches('.');
-    if short == "-0" {
-        "0".into()
-    } else {
-        short.into()
-    }
+    if short == "-0" { "0".into() } else { short.into() }
 }
 
 #[cfg(test)]
@@ -323,39 +268,22 @@ mod tests {
     #[test]
     fn ranges_hold_the_data_and_are_never_empty() {
         assert_eq!(padded_range([0.0, 10.0].into_iter(), None), -0.5..10.5);
-        assert_eq!(
-            padded_range([f64::NAN, f64::INFINITY].into_iter(), None),
-            0.0..1.0
-        );
+        assert_eq!(padded_range([f64::NAN, f64::INFINITY].into_iter(), None), 0.0..1.0);
         assert_eq!(padded_range([0.5].into_iter(), Some((0.0, 1.0))), 0.0..1.0);
         assert_eq!(padded_range([2.0].into_iter(), Some((0.0, 1.0))), 0.0..2.1);
         for constant in [0.0, 3.0, -1e9, 1e200, 1e-12] {
             let range = padded_range([constant].into_iter(), None);
-            assert!(
-                range.start < constant && constant < range.end,
-                "{constant}: {range:?}"
-            );
+            assert!(range.start < constant && constant < range.end, "{constant}: {range:?}");
         }
     }
 
     #[test]
     fn a_legend_wraps_instead_of_leaving_the_canvas() {
-        let names: Vec<String> = (0..6)
-            .map(|index| format!("a long series name {index}"))
-            .collect();
-        let entries: Vec<LegendEntry> = (names.iter())
-            .map(|name| LegendEntry {
-                name,
-                color: INK,
-                symbol: Symbol::Line,
-            })
-            .collect();
+        let names: Vec<String> = (0..6).map(|index| format!("a long series name {index}")).collect();
+        let entries: Vec<LegendEntry> =
+            (names.iter()).map(|name| LegendEntry { name, color: INK, symbol: Symbol::Line }).collect();
         let positions = legend_positions(&entries, 400);
-        assert!(
-            positions
-                .iter()
-                .all(|&(x, _)| x + text_width(&names[0], TICK_SIZE) < 400)
-        );
+        assert!(positions.iter().all(|&(x, _)| x + text_width(&names[0], TICK_SIZE) < 400));
         assert!(legend_height(&entries, 400) > legend_height(&entries, 2000));
     }
 }

@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::canvas::{
-    self, LegendEntry, MUTED, Symbol, TICK_SIZE, can_be_drawn, draw_legend, draw_svg, drawn,
-    legend_height, padded_range, text_width,
+    self, LegendEntry, MUTED, Symbol, TICK_SIZE, can_be_drawn, draw_legend, draw_svg, drawn, legend_height,
+    padded_range, text_width,
 };
 
 const SIZE: (i32, i32) = (760, 460);
@@ -82,34 +82,17 @@ pub fn line_chart(chart: &LineChart) -> String {
     draw_svg(SIZE, &chart.title, |area| {
         let styles = series_styles(&chart.series);
         let legend: Vec<LegendEntry> = (chart.series.iter().zip(&styles))
-            .map(|(series, &(color, symbol))| LegendEntry {
-                name: &series.name,
-                color,
-                symbol,
-            })
+            .map(|(series, &(color, symbol))| LegendEntry { name: &series.name, color, symbol })
             .collect();
         let (legend_area, plot_area) = area.split_vertically(legend_height(&legend, SIZE.0));
         draw_legend(&legend_area, &legend);
 
-        let points = || {
-            chart
-                .series
-                .iter()
-                .flat_map(|series| &series.points)
-                .filter(|point| is_drawn(point))
-        };
+        let points = || chart.series.iter().flat_map(|series| &series.points).filter(|point| is_drawn(point));
         let marks = || chart.marks.iter().filter(|mark| can_be_drawn(mark.x));
-        let x_range = padded_range(
-            points().map(|p| p.0).chain(marks().map(|mark| mark.x)),
-            chart.x_range,
-        );
+        let x_range = padded_range(points().map(|p| p.0).chain(marks().map(|mark| mark.x)), chart.x_range);
         let y_range = padded_range(points().map(|p| p.1), chart.y_range);
-        let mut plot = canvas::plot(
-            &plot_area,
-            (x_range, y_range.clone()),
-            (&chart.x_label, &chart.y_label),
-            true,
-        );
+        let mut plot =
+            canvas::plot(&plot_area, (x_range, y_range.clone()), (&chart.x_label, &chart.y_label), true);
 
         for (series, (color, _)) in chart.series.iter().zip(styles) {
             let points: Vec<(f64, f64)> = series.points.iter().copied().filter(is_drawn).collect();
@@ -119,9 +102,7 @@ pub fn line_chart(chart: &LineChart) -> String {
                 continue;
             }
             if series.style == SeriesStyle::Points || points.len() <= MOST_MARKED_POINTS {
-                let dots = points
-                    .iter()
-                    .map(|&point| Circle::new(point, 4, color.filled()));
+                let dots = points.iter().map(|&point| Circle::new(point, 4, color.filled()));
                 drawn(plot.draw_series(dots));
             }
             if series.style == SeriesStyle::Line {
@@ -134,19 +115,8 @@ pub fn line_chart(chart: &LineChart) -> String {
             let (x, y) = plot.backend_coord(&ends[1]);
             let (left, top) = plot_area.get_base_pixel();
             let fits_on_the_right = x + 6 + text_width(&mark.label, TICK_SIZE) < SIZE.0;
-            let (x, align) = if fits_on_the_right {
-                (x + 6, HPos::Left)
-            } else {
-                (x - 6, HPos::Right)
-            };
-            canvas::text(
-                &plot_area,
-                &mark.label,
-                (x - left, y - top + 8),
-                TICK_SIZE,
-                MUTED,
-                align,
-            );
+            let (x, align) = if fits_on_the_right { (x + 6, HPos::Left) } else { (x - 6, HPos::Right) };
+            canvas::text(&plot_area, &mark.label, (x - left, y - top + 8), TICK_SIZE, MUTED, align);
         }
     })
 }
@@ -181,11 +151,7 @@ mod tests {
     fn chart(points: Vec<(f64, f64)>) -> LineChart {
         LineChart {
             title: "title".into(),
-            series: vec![Series {
-                name: "a < b & c".into(),
-                points,
-                ..Series::default()
-            }],
+            series: vec![Series { name: "a < b & c".into(), points, ..Series::default() }],
             ..LineChart::default()
         }
     }
@@ -198,28 +164,14 @@ mod tests {
             ..chart(vec![(0.0, 0.0), (1.0, 1.0)])
         });
         // The legend's line comes first.
-        let line = svg
-            .lines()
-            .filter(|line| line.contains("polyline") && line.contains("#0072B2"))
-            .nth(1)
-            .unwrap();
-        let coordinates: Vec<i32> = (line
-            .split("points=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap())
-        .split([' ', ','])
-        .filter_map(|number| number.parse().ok())
-        .collect();
-        let [x0, y0, x1, y1] = coordinates[..] else {
-            panic!("two points in {line}")
-        };
-        assert!(
-            x0 < 110 && x1 > 700 && y0 > 350 && y1 < 120,
-            "{coordinates:?}"
-        );
+        let line =
+            svg.lines().filter(|line| line.contains("polyline") && line.contains("#0072B2")).nth(1).unwrap();
+        let coordinates: Vec<i32> = (line.split("points=\"").nth(1).unwrap().split('"').next().unwrap())
+            .split([' ', ','])
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let [x0, y0, x1, y1] = coordinates[..] else { panic!("two points in {line}") };
+        assert!(x0 < 110 && x1 > 700 && y0 > 350 && y1 < 120, "{coordinates:?}");
     }
 
     #[test]

@@ -25,11 +25,7 @@ pub fn pairwise_accuracy(expected_levels: &[f64], labels: &[Level], prompts: &[u
 }
 
 /// For every prompt, the share of its pairs with different labels that are put in the right order.
-pub(super) fn ordered_pairs(
-    expected_levels: &[f64],
-    labels: &[Level],
-    prompts: &[usize],
-) -> Vec<Share> {
+pub(super) fn ordered_pairs(expected_levels: &[f64], labels: &[Level], prompts: &[usize]) -> Vec<Share> {
     assert!(
         expected_levels.len() == labels.len() && prompts.len() == labels.len(),
         "{} labels need as many expected levels and prompts, got {} and {}",

@@ -42,9 +42,6 @@ pub(super) fn reliability(probabilities: &[Vec<f64>], labels: &[Level]) -> Vec<R
 
 pub(super) fn expected_calibration_error(bins: &[ReliabilityBin]) -> f64 {
     let n: usize = bins.iter().map(|bin| bin.n).sum();
-    let gap: f64 = bins
-        .iter()
-        .map(|bin| bin.n as f64 * (bin.accuracy - bin.confidence).abs())
-        .sum();
+    let gap: f64 = bins.iter().map(|bin| bin.n as f64 * (bin.accuracy - bin.confidence).abs()).sum();
     gap / n as f64
 }

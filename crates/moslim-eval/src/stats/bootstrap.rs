@@ -46,10 +46,7 @@ pub fn bootstrap_interval(
     mut statistic: impl FnMut(&[usize]) -> f64,
 ) -> Interval {
     if n_clusters == 0 {
-        return Interval {
-            low: f64::NAN,
-            high: f64::NAN,
-        };
+        return Interval { low: f64::NAN, high: f64::NAN };
     }
     let mut drawn = vec![0; n_clusters];
     let mut values: Vec<f64> = (0..resamples)
@@ -60,10 +57,7 @@ pub fn bootstrap_interval(
         .filter(|value| value.is_finite())
         .collect();
     values.sort_by(f64::total_cmp);
-    Interval {
-        low: percentile(&values, 0.025),
-        high: percentile(&values, 0.975),
-    }
+    Interval { low: percentile(&values, 0.025), high: percentile(&values, 0.975) }
 }
 
 /// Linear between the two nearest order statistics, as NumPy does by default.
@@ -85,12 +79,9 @@ mod tests {
     use crate::stats::mean;
 
     fn interval_of_mean(values: &[f64]) -> Interval {
-        bootstrap_interval(
-            values.len(),
-            4000,
-            &mut ChaCha8Rng::seed_from_u64(1),
-            |drawn| mean(&drawn.iter().map(|&index| values[index]).collect::<Vec<_>>()),
-        )
+        bootstrap_interval(values.len(), 4000, &mut ChaCha8Rng::seed_from_u64(1), |drawn| {
+            mean(&drawn.iter().map(|&index| values[index]).collect::<Vec<_>>())
+        })
     }
 
     #[test]
@@ -111,40 +102,20 @@ mod tests {
 
     #[test]
     fn a_constant_has_no_width() {
-        assert_eq!(
-            interval_of_mean(&[2.0; 7]),
-            Interval {
-                low: 2.0,
-                high: 2.0
-            }
-        );
+        assert_eq!(interval_of_mean(&[2.0; 7]), Interval { low: 2.0, high: 2.0 });
     }
 
     #[test]
     fn no_cluster_or_no_finite_draw_gives_null() {
         let empty = interval_of_mean(&[]);
         let undefined = interval_of_mean(&[f64::NAN]);
-        assert_eq!(
-            serde_json::to_string(&[empty, undefined]).unwrap(),
-            "[[null,null],[null,null]]"
-        );
+        assert_eq!(serde_json::to_string(&[empty, undefined]).unwrap(), "[[null,null],[null,null]]");
     }
 
     #[test]
     fn draws_without_a_value_are_left_out() {
         let rng = &mut ChaCha8Rng::seed_from_u64(2);
-        let interval = bootstrap_interval(
-            3,
-            500,
-            rng,
-            |drawn| if drawn[0] == 0 { f64::NAN } else { 1.0 },
-        );
-        assert_eq!(
-            interval,
-            Interval {
-                low: 1.0,
-                high: 1.0
-            }
-        );
+        let interval = bootstrap_interval(3, 500, rng, |drawn| if drawn[0] == 0 { f64::NAN } else { 1.0 });
+        assert_eq!(interval, Interval { low: 1.0, high: 1.0 });
     }
 }

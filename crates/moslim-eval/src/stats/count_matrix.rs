@@ -27,9 +27,7 @@ pub struct CountMatrix {
 impl CountMatrix {
     /// A matrix without counts for an objective of K levels.
     pub fn new(n_levels: usize) -> Self {
-        Self {
-            rows: vec![vec![0; n_levels]; n_levels],
-        }
+        Self { rows: vec![vec![0; n_levels]; n_levels] }
     }
 
     /// Counts one pair of levels.
@@ -96,11 +94,7 @@ impl CountMatrix {
                 expected += weight * row_totals[i] as f64 * column_totals[j] as f64;
             }
         }
-        if expected == 0.0 {
-            f64::NAN
-        } else {
-            1.0 - observed * self.total() as f64 / expected
-        }
+        if expected == 0.0 { f64::NAN } else { 1.0 - observed * self.total() as f64 / expected }
     }
 
     /// The mean column level of every row; NaN for a row without counts. `[n_levels]`
@@ -108,11 +102,7 @@ impl CountMatrix {
         self.rows
             .iter()
             .map(|row| {
-                let sum: usize = row
-                    .iter()
-                    .enumerate()
-                    .map(|(level, count)| level * count)
-                    .sum();
+                let sum: usize = row.iter().enumerate().map(|(level, count)| level * count).sum();
                 sum as f64 / row.iter().sum::<usize>() as f64
             })
             .collect()
@@ -120,9 +110,7 @@ impl CountMatrix {
 
     /// How often each level occurs among the columns. `[n_levels]`
     pub(crate) fn column_totals(&self) -> Vec<usize> {
-        (0..self.rows.len())
-            .map(|column| self.rows.iter().map(|row| row[column]).sum())
-            .collect()
+        (0..self.rows.len()).map(|column| self.rows.iter().map(|row| row[column]).sum()).collect()
     }
 
     fn mean(&self, value_at_distance: impl Fn(usize) -> f64) -> f64 {
@@ -140,28 +128,15 @@ impl CountMatrix {
             .flat_map(|(i, row)| row.iter().enumerate().map(move |(j, &count)| (i, j, count)));
         cells
             .filter(|&(.., count)| count > 0)
-            .map(|(i, j, count)| WeightedPair {
-                x: i as f64,
-                y: j as f64,
-                weight: count as f64,
-            })
+            .map(|(i, j, count)| WeightedPair { x: i as f64, y: j as f64, weight: count as f64 })
             .collect()
     }
 }
 
 impl AddAssign<&CountMatrix> for CountMatrix {
     fn add_assign(&mut self, other: &CountMatrix) {
-        assert_eq!(
-            self.rows.len(),
-            other.rows.len(),
-            "count matrices of different numbers of levels"
-        );
-        for (own, added) in self
-            .rows
-            .iter_mut()
-            .flatten()
-            .zip(other.rows.iter().flatten())
-        {
+        assert_eq!(self.rows.len(), other.rows.len(), "count matrices of different numbers of levels");
+        for (own, added) in self.rows.iter_mut().flatten().zip(other.rows.iter().flatten()) {
             *own += added;
         }
     }
@@ -197,19 +172,9 @@ mod tests {
 
     #[test]
     fn kappa_is_one_for_agreement_minus_one_for_reversal_and_nan_without_choice() {
-        assert_eq!(
-            counted(2, &[(0, 0), (1, 1)]).quadratic_weighted_kappa(),
-            1.0
-        );
-        assert_eq!(
-            counted(2, &[(0, 1), (1, 0)]).quadratic_weighted_kappa(),
-            -1.0
-        );
-        assert!(
-            counted(3, &[(1, 1), (1, 1)])
-                .quadratic_weighted_kappa()
-                .is_nan()
-        );
+        assert_eq!(counted(2, &[(0, 0), (1, 1)]).quadratic_weighted_kappa(), 1.0);
+        assert_eq!(counted(2, &[(0, 1), (1, 0)]).quadratic_weighted_kappa(), -1.0);
+        assert!(counted(3, &[(1, 1), (1, 1)]).quadratic_weighted_kappa().is_nan());
     }
 
     #[test]

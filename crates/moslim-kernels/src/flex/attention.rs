@@ -19,10 +19,7 @@ pub(crate) fn causal_attention(
     value: &Tensor<4>,
     starts: &[usize],
 ) -> Option<Tensor<4>> {
-    apply(
-        CausalAttention { starts },
-        [input(query), input(key), input(value)],
-    )
+    apply(CausalAttention { starts }, [input(query), input(key), input(value)])
 }
 
 struct CausalAttention<'a> {
@@ -43,11 +40,7 @@ impl Operation<3> for CausalAttention<'_> {
         {
             OpsKind::Tracked(mut step) => {
                 let state = AttentionState {
-                    inputs: [
-                        step.checkpoint(&query),
-                        step.checkpoint(&key),
-                        step.checkpoint(&value),
-                    ],
+                    inputs: [step.checkpoint(&query), step.checkpoint(&key), step.checkpoint(&value)],
                     starts: self.starts.into(),
                     out: out.clone(),
                     logsumexp: logsumexp.into(),
@@ -63,12 +56,8 @@ impl CausalAttention<'_> {
     /// The output and the log-sum-exp of every query's scores.
     fn attend(&self, inputs: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
         let [query, key, value] = inputs.map(contiguous_rows);
-        let attention = Attention {
-            query: heads(&query),
-            key: heads(&key),
-            value: heads(&value),
-            starts: self.starts,
-        };
+        let attention =
+            Attention { query: heads(&query), key: heads(&key), value: heads(&value), starts: self.starts };
         let (out, logsumexp) = forward(&attention);
         (from_heads(out, query.shape().dims()), logsumexp)
     }
@@ -88,34 +77,16 @@ struct AttentionBackward;
 impl Backward<Flex, 3> for AttentionBackward {
     type State = AttentionState;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let AttentionState {
-            inputs,
-            starts,
-            out,
-            logsumexp,
-        } = ops.state;
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let AttentionState { inputs, starts, out, logsumexp } = ops.state;
         let [query, key, value] =
             inputs.map(|input| contiguous_rows(&checkpointer.retrieve_node_output(input)));
         let upstream = contiguous_rows(&grads.consume::<Flex>(&ops.node));
-        let attention = Attention {
-            query: heads(&query),
-            key: heads(&key),
-            value: heads(&value),
-            starts: &starts,
-        };
+        let attention =
+            Attention { query: heads(&query), key: heads(&key), value: heads(&value), starts: &starts };
         let gradients = backward(
             &attention,
-            &Upstream {
-                out: heads(&out),
-                logsumexp: &logsumexp,
-                gradient: heads(&upstream),
-            },
+            &Upstream { out: heads(&out), logsumexp: &logsumexp, gradient: heads(&upstream) },
         );
         let gradients = [
             (gradients.query, query.shape()),

@@ -13,17 +13,8 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-pub(crate) fn rms_norm<const D: usize>(
-    x: &Tensor<D>,
-    weight: &Tensor<1>,
-    epsilon: f64,
-) -> Option<Tensor<D>> {
-    apply(
-        RmsNorm {
-            epsilon: epsilon as f32,
-        },
-        [input(x), input(weight)],
-    )
+pub(crate) fn rms_norm<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>, epsilon: f64) -> Option<Tensor<D>> {
+    apply(RmsNorm { epsilon: epsilon as f32 }, [input(x), input(weight)])
 }
 
 struct RmsNorm {
@@ -37,11 +28,7 @@ impl Operation<2> for RmsNorm {
 
     fn forward_tracked<C: CheckpointStrategy>(self, [x, weight]: [Tracked; 2]) -> Tracked {
         let (out, inverse_rms) = forward(x.primitive(), weight.primitive(), self.epsilon);
-        match RmsNormBackward
-            .prepare::<C>([x.node(), weight.node()])
-            .compute_bound()
-            .stateful()
-        {
+        match RmsNormBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut step) => {
                 let state = RmsNormState {
                     x: step.checkpoint(&x),
@@ -74,21 +61,12 @@ struct RmsNormBackward;
 impl Backward<Flex, 2> for RmsNormBackward {
     type State = RmsNormState;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let x = row_major(&checkpointer.retrieve_node_output(ops.state.x));
         let weight = row_major(&checkpointer.retrieve_node_output(ops.state.weight));
         let upstream = row_major(&grads.consume::<Flex>(&ops.node));
-        let (x_gradient, weight_gradient) = kernel::backward(
-            elements(&x),
-            elements(&weight),
-            &ops.state.inverse_rms,
-            elements(&upstream),
-        );
+        let (x_gradient, weight_gradient) =
+            kernel::backward(elements(&x), elements(&weight), &ops.state.inverse_rms, elements(&upstream));
         let [x_parent, weight_parent] = ops.parents;
         if let Some(parent) = x_parent {
             grads.register::<Flex>(parent.id, from_elements(x_gradient, x.shape()));

@@ -31,10 +31,7 @@ impl Operation<3> for Rope {
         let step = RopeBackward
             .prepare::<C>([x.node()])
             .memory_bound()
-            .retro_forward(RopeAgain {
-                x: x.id(),
-                angles: angles.clone(),
-            })
+            .retro_forward(RopeAgain { x: x.id(), angles: angles.clone() })
             .parents([&x])
             .stateful();
         match step {
@@ -53,23 +50,12 @@ struct Angles {
 
 impl Angles {
     fn new(cos: &FlexTensor, sin: &FlexTensor) -> Self {
-        Self {
-            cos: row_major(cos),
-            sin: row_major(sin),
-        }
+        Self { cos: row_major(cos), sin: row_major(sin) }
     }
 
     fn rotate(&self, x: &FlexTensor, direction: Direction) -> FlexTensor {
         let x = contiguous_rows(x);
-        from_heads(
-            rotate(
-                heads(&x),
-                elements(&self.cos),
-                elements(&self.sin),
-                direction,
-            ),
-            x.shape().dims(),
-        )
+        from_heads(rotate(heads(&x), elements(&self.cos), elements(&self.sin), direction), x.shape().dims())
     }
 }
 
@@ -79,12 +65,7 @@ struct RopeBackward;
 impl Backward<Flex, 1> for RopeBackward {
     type State = Angles;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node);
         let [parent] = ops.parents;
         if let Some(parent) = parent {

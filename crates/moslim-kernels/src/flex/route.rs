@@ -6,8 +6,7 @@ use burn::backend::autodiff::checkpoint::strategy::{
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
-    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensorKind, Flex,
-    GradientCheckpointingStrategy,
+    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchTensorKind, Flex, GradientCheckpointingStrategy,
 };
 use burn::tensor::{DType, Tensor};
 
@@ -64,16 +63,10 @@ pub(super) fn input<const D: usize>(tensor: &Tensor<D>) -> Option<Input> {
             DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => Primitive::Tracked(tensor),
             _ => return None,
         },
-        #[allow(
-            unreachable_patterns,
-            reason = "with flex alone there is no other back end"
-        )]
+        #[allow(unreachable_patterns, reason = "with flex alone there is no other back end")]
         _ => return None,
     };
-    Some(Input {
-        primitive,
-        context: tensor.autodiff,
-    })
+    Some(Input { primitive, context: tensor.autodiff })
 }
 
 /// Runs an operation, tracked if one of its inputs is; `None` if one of them cannot go this way.
@@ -85,11 +78,8 @@ pub(super) fn apply<const N: usize, const D: usize>(
         return None;
     }
     let inputs = inputs.map(|input| input.expect("checked above"));
-    let context = inputs
-        .iter()
-        .fold(DispatchAutodiffContext::Disabled, |context, input| {
-            context.merge(input.context)
-        });
+    let context =
+        inputs.iter().fold(DispatchAutodiffContext::Disabled, |context, input| context.merge(input.context));
     Some(match context {
         DispatchAutodiffContext::Disabled => Tensor::from_primitive::<Flex>(
             operation.forward(inputs.map(|input| input.primitive.into_plain())),

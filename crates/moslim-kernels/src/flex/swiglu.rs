@@ -30,10 +30,7 @@ impl Operation<2> for Swiglu {
         let step = SwigluBackward
             .prepare::<C>([gate.node(), up.node()])
             .memory_bound()
-            .retro_forward(SwigluAgain {
-                gate: gate.id(),
-                up: up.id(),
-            })
+            .retro_forward(SwigluAgain { gate: gate.id(), up: up.id() })
             .parents([&gate, &up])
             .stateful();
         match step {
@@ -48,10 +45,7 @@ impl Operation<2> for Swiglu {
 
 fn forward(gate: &FlexTensor, up: &FlexTensor) -> FlexTensor {
     let (gate, up) = (row_major(gate), row_major(up));
-    from_elements(
-        kernel::forward(elements(&gate), elements(&up)),
-        gate.shape(),
-    )
+    from_elements(kernel::forward(elements(&gate), elements(&up)), gate.shape())
 }
 
 #[derive(Debug)]
@@ -60,15 +54,8 @@ struct SwigluBackward;
 impl Backward<Flex, 2> for SwigluBackward {
     type State = [NodeId; 2];
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let [gate, up] = ops
-            .state
-            .map(|input| row_major(&checkpointer.retrieve_node_output(input)));
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let [gate, up] = ops.state.map(|input| row_major(&checkpointer.retrieve_node_output(input)));
         let upstream = row_major(&grads.consume::<Flex>(&ops.node));
         let (gate_gradient, up_gradient) =
             kernel::backward(elements(&gate), elements(&up), elements(&upstream));

@@ -1,9 +1,7 @@
 //! Log-probability and entropy of tokens. A node has one output, so both come as the columns of one matrix.
 
 use super::route::{Operation, Tracked, apply, input};
-use super::storage::{
-    elements, from_elements, from_transposed_elements, matrix, row_major, unflipped,
-};
+use super::storage::{elements, from_elements, from_transposed_elements, matrix, row_major, unflipped};
 use crate::kernels::token_logprobs::{Statistics, TokenLogprobs, Upstream, Wanted};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -38,13 +36,8 @@ pub(crate) fn token_logprobs(
             _ => panic!("token {token} of a vocabulary of {n_vocabulary}"),
         })
         .collect();
-    let out: Tensor<2> = apply(
-        Chosen {
-            tokens: tokens.into(),
-            inverse_temperature: temperature.recip() as f32,
-        },
-        inputs,
-    )?;
+    let out: Tensor<2> =
+        apply(Chosen { tokens: tokens.into(), inverse_temperature: temperature.recip() as f32 }, inputs)?;
     let column = |column| out.clone().narrow(1, column, 1).squeeze_dim(1);
     Some((column(0), column(1)))
 }
@@ -67,16 +60,10 @@ impl Chosen {
         }
     }
 
-    fn statistics(
-        &self,
-        hidden: &FlexTensor,
-        vocabulary: &FlexTensor,
-        is_tracked: bool,
-    ) -> Statistics {
+    fn statistics(&self, hidden: &FlexTensor, vocabulary: &FlexTensor, is_tracked: bool) -> Statistics {
         let (hidden, vocabulary) = (unflipped(hidden), unflipped(vocabulary));
         let n_logits = self.tokens.len() * vocabulary.shape()[1];
-        self.of(&hidden, &vocabulary)
-            .forward(is_tracked && n_logits <= KEPT_LOGITS)
+        self.of(&hidden, &vocabulary).forward(is_tracked && n_logits <= KEPT_LOGITS)
     }
 }
 
@@ -87,16 +74,11 @@ impl Operation<2> for Chosen {
     }
 
     fn forward_tracked<C: CheckpointStrategy>(self, [hidden, vocabulary]: [Tracked; 2]) -> Tracked {
-        let step = LogprobBackward
-            .prepare::<C>([hidden.node(), vocabulary.node()])
-            .compute_bound()
-            .stateful();
+        let step =
+            LogprobBackward.prepare::<C>([hidden.node(), vocabulary.node()]).compute_bound().stateful();
         let is_tracked = matches!(step, OpsKind::Tracked(_));
-        let Statistics {
-            out,
-            logsumexp,
-            logits,
-        } = self.statistics(hidden.primitive(), vocabulary.primitive(), is_tracked);
+        let Statistics { out, logsumexp, logits } =
+            self.statistics(hidden.primitive(), vocabulary.primitive(), is_tracked);
         let out = from_elements(out, [self.tokens.len(), 2]);
         match step {
             OpsKind::Tracked(mut step) => {
@@ -131,34 +113,15 @@ struct LogprobBackward;
 impl Backward<Flex, 2> for LogprobBackward {
     type State = LogprobState;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let LogprobState {
-            hidden,
-            vocabulary,
-            chosen,
-            out,
-            logsumexp,
-            logits,
-        } = ops.state;
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let LogprobState { hidden, vocabulary, chosen, out, logsumexp, logits } = ops.state;
         let [hidden, vocabulary] =
             [hidden, vocabulary].map(|input| unflipped(&checkpointer.retrieve_node_output(input)));
         let gradient = row_major(&grads.consume::<Flex>(&ops.node));
         let [hidden_parent, vocabulary_parent] = ops.parents;
         let operation = chosen.of(&hidden, &vocabulary);
-        let upstream = Upstream {
-            out: elements(&out),
-            logsumexp: &logsumexp,
-            gradient: elements(&gradient),
-        };
-        let wanted = Wanted {
-            hidden: hidden_parent.is_some(),
-            vocabulary: vocabulary_parent.is_some(),
-        };
+        let upstream = Upstream { out: elements(&out), logsumexp: &logsumexp, gradient: elements(&gradient) };
+        let wanted = Wanted { hidden: hidden_parent.is_some(), vocabulary: vocabulary_parent.is_some() };
         // The state holds the only reference to the logits, so they are not copied.
         let gradients = operation.backward(&upstream, logits.map(Arc::unwrap_or_clone), wanted);
         if let (Some(parent), Some(gradient)) = (hidden_parent, gradients.hidden) {

@@ -15,13 +15,8 @@ pub(crate) fn product(a: Matrix, b: Matrix, scale: f32, accumulate: bool, mut ou
         out.shape()
     );
     let is_large = rows * columns * inner >= 128 * 128 * 128;
-    let parallelism = if is_large {
-        Parallelism::Rayon(0)
-    } else {
-        Parallelism::None
-    };
-    let [a_strides, b_strides] =
-        [a, b].map(|matrix| matrix.strides().map(|stride| stride as isize));
+    let parallelism = if is_large { Parallelism::Rayon(0) } else { Parallelism::None };
+    let [a_strides, b_strides] = [a, b].map(|matrix| matrix.strides().map(|stride| stride as isize));
     // SAFETY: the views cover their extents, and shapes fit.
     unsafe {
         ::gemm::gemm(

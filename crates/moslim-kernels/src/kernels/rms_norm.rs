@@ -13,15 +13,7 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], epsilon: f32) -> (Vec<f32>, Vec
     out.par_chunks_mut(rows * width)
         .zip(x.par_chunks(rows * width))
         .zip(inverse_rms.par_chunks_mut(rows))
-        .for_each(|((out, x), inverse_rms)| {
-            run(Forward {
-                x,
-                weight,
-                epsilon,
-                out,
-                inverse_rms,
-            })
-        });
+        .for_each(|((out, x), inverse_rms)| run(Forward { x, weight, epsilon, out, inverse_rms }));
     (out, inverse_rms)
 }
 
@@ -77,10 +69,7 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let width = self.weight.len();
-        let rows = self
-            .x
-            .chunks_exact(width)
-            .zip(self.out.chunks_exact_mut(width));
+        let rows = self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width));
         for ((x, out), inverse_rms) in rows.zip(self.inverse_rms) {
             let mean_square = dot::<FMA, LANES>(x, x) / width as f32;
             *inverse_rms = 1.0 / (mean_square + self.epsilon).sqrt();
@@ -107,13 +96,8 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let width = self.weight.len();
-        let rows = self
-            .x
-            .chunks_exact(width)
-            .zip(self.upstream.chunks_exact(width));
-        let rows = rows
-            .zip(self.x_gradient.chunks_exact_mut(width))
-            .zip(self.inverse_rms);
+        let rows = self.x.chunks_exact(width).zip(self.upstream.chunks_exact(width));
+        let rows = rows.zip(self.x_gradient.chunks_exact_mut(width)).zip(self.inverse_rms);
         for (((x, upstream), x_gradient), &inverse_rms) in rows {
             let mean = dot3::<FMA>(x, upstream, self.weight) / width as f32;
             let pull = mean * inverse_rms * inverse_rms;
@@ -121,8 +105,7 @@ impl Kernel for Backward<'_> {
             let gradients = x_gradient.iter_mut().zip(self.weight_gradient.iter_mut());
             for ((x_gradient, weight_gradient), ((x, upstream), weight)) in gradients.zip(inputs) {
                 *x_gradient = inverse_rms * (upstream * weight - x * pull);
-                *weight_gradient =
-                    multiply_add::<FMA>(*upstream, x * inverse_rms, *weight_gradient);
+                *weight_gradient = multiply_add::<FMA>(*upstream, x * inverse_rms, *weight_gradient);
             }
         }
     }
@@ -131,22 +114,14 @@ impl Kernel for Backward<'_> {
 /// `Σ a · b · c`.
 #[inline(always)]
 fn dot3<const FMA: bool>(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest), (c, c_rest)) = (
-        a.as_chunks::<LANES>(),
-        b.as_chunks::<LANES>(),
-        c.as_chunks::<LANES>(),
-    );
+    let ((a, a_rest), (b, b_rest), (c, c_rest)) =
+        (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];
     for ((a, b), c) in a.iter().zip(b).zip(c) {
         for i in 0..LANES {
             lanes[i] = multiply_add::<FMA>(a[i] * b[i], c[i], lanes[i]);
         }
     }
-    let rest: f32 = a_rest
-        .iter()
-        .zip(b_rest)
-        .zip(c_rest)
-        .map(|((a, b), c)| a * b * c)
-        .sum();
+    let rest: f32 = a_rest.iter().zip(b_rest).zip(c_rest).map(|((a, b), c)| a * b * c).sum();
     add_lanes(lanes) + rest
 }

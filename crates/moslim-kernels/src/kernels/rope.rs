@@ -24,16 +24,7 @@ pub(crate) fn rotate(x: Heads, cos: &[f32], sin: &[f32], direction: Direction) -
     let mut out = vec![0.0; batch * time * position_elements];
     out.par_chunks_mut(positions * position_elements)
         .enumerate()
-        .for_each(|(chunk, out)| {
-            run(Rotate {
-                x,
-                cos,
-                sin,
-                direction,
-                first: chunk * positions,
-                out,
-            })
-        });
+        .for_each(|(chunk, out)| run(Rotate { x, cos, sin, direction, first: chunk * positions, out }));
     out
 }
 
@@ -54,11 +45,7 @@ impl Kernel for Rotate<'_> {
     fn run<const FMA: bool>(self) {
         let [_, heads, time, head_dim] = self.x.shape();
         let half = head_dim / 2;
-        let sign = if self.direction == Direction::Forward {
-            1.0
-        } else {
-            -1.0
-        };
+        let sign = if self.direction == Direction::Forward { 1.0 } else { -1.0 };
         for (position, out) in (self.first..).zip(self.out.chunks_exact_mut(heads * head_dim)) {
             let (row, time) = (position / time, position % time);
             let cos = &self.cos[position * half..][..half];

@@ -40,9 +40,7 @@ impl InstructionSet {
         let all = [Self::Portable, Self::Avx2, Self::Avx512];
         #[cfg(not(target_arch = "x86_64"))]
         let all = [Self::Portable];
-        all.into_iter()
-            .filter(|&set| set <= Self::detect())
-            .collect()
+        all.into_iter().filter(|&set| set <= Self::detect()).collect()
     }
 }
 
@@ -114,13 +112,7 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     let r = multiply_add::<FMA>(n, -LN_2_HIGH, x);
     let r = multiply_add::<FMA>(n, -LN_2_LOW, r);
     let mut polynomial = 1.987_569_1e-4;
-    for coefficient in [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
-    ] {
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         polynomial = multiply_add::<FMA>(polynomial, r, coefficient);
     }
     let fraction = multiply_add::<FMA>(polynomial, r * r, r) + 1.0;
@@ -171,17 +163,10 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for chunk in chunks {
         for i in 0..LANES {
-            lanes[i] = if chunk[i] > lanes[i] {
-                chunk[i]
-            } else {
-                lanes[i]
-            };
+            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
         }
     }
-    lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
 }
 
 #[cfg(test)]

@@ -24,13 +24,7 @@ pub(crate) fn backward(gate: &[f32], up: &[f32], upstream: &[f32]) -> (Vec<f32>,
         .zip(up.par_chunks(TASK_ELEMENTS))
         .zip(upstream.par_chunks(TASK_ELEMENTS))
         .for_each(|((((gate_gradient, up_gradient), gate), up), upstream)| {
-            run(Backward {
-                gate,
-                up,
-                upstream,
-                gate_gradient,
-                up_gradient,
-            });
+            run(Backward { gate, up, upstream, gate_gradient, up_gradient });
         });
     (gate_gradient, up_gradient)
 }

@@ -23,11 +23,7 @@ impl<'a> Matrix<'a> {
             "a matrix {shape:?} with strides {strides:?} in {} elements",
             data.len()
         );
-        Self {
-            data,
-            shape,
-            strides,
-        }
+        Self { data, shape, strides }
     }
 
     pub(crate) fn row_major(data: &'a [f32], shape: [usize; 2]) -> Self {
@@ -48,27 +44,15 @@ impl<'a> Matrix<'a> {
 
     pub(crate) fn transposed(self) -> Self {
         let ([rows, columns], [row_stride, column_stride]) = (self.shape, self.strides);
-        Self {
-            shape: [columns, rows],
-            strides: [column_stride, row_stride],
-            ..self
-        }
+        Self { shape: [columns, rows], strides: [column_stride, row_stride], ..self }
     }
 
     /// Some of the rows.
     pub(crate) fn rows(self, rows: Range<usize>) -> Self {
-        assert!(
-            rows.end <= self.shape[0],
-            "rows {rows:?} of a matrix {:?}",
-            self.shape
-        );
+        assert!(rows.end <= self.shape[0], "rows {rows:?} of a matrix {:?}", self.shape);
         // An empty view at the end of the last row would start behind the data.
         let start = (rows.start * self.strides[0]).min(self.data.len());
-        Self {
-            data: &self.data[start..],
-            shape: [rows.len(), self.shape[1]],
-            ..self
-        }
+        Self { data: &self.data[start..], shape: [rows.len(), self.shape[1]], ..self }
     }
 
     /// One row of a matrix whose rows are contiguous.
@@ -100,12 +84,7 @@ impl<'a> MatrixMut<'a> {
             "a matrix {shape:?} with row stride {row_stride} in {} elements",
             data.len()
         );
-        Self {
-            start: data.as_mut_ptr(),
-            shape,
-            row_stride,
-            borrow: PhantomData,
-        }
+        Self { start: data.as_mut_ptr(), shape, row_stride, borrow: PhantomData }
     }
 
     pub(crate) fn row_major(data: &'a mut [f32], shape: [usize; 2]) -> Self {
@@ -126,11 +105,7 @@ impl<'a> MatrixMut<'a> {
 
     /// Some of the rows.
     pub(crate) fn rows(&mut self, rows: Range<usize>) -> MatrixMut<'_> {
-        assert!(
-            rows.end <= self.shape[0],
-            "rows {rows:?} of a matrix {:?}",
-            self.shape
-        );
+        assert!(rows.end <= self.shape[0], "rows {rows:?} of a matrix {:?}", self.shape);
         MatrixMut {
             start: self.start.wrapping_add(rows.start * self.row_stride),
             shape: [rows.len(), self.shape[1]],
@@ -157,11 +132,7 @@ impl<'a> Heads<'a> {
             "heads {shape:?} with strides {strides:?} in {} elements",
             data.len()
         );
-        Self {
-            data,
-            shape,
-            strides,
-        }
+        Self { data, shape, strides }
     }
 
     pub(crate) fn shape(&self) -> [usize; 4] {
@@ -197,16 +168,8 @@ unsafe impl Sync for HeadsMut<'_> {}
 
 impl<'a> HeadsMut<'a> {
     pub(crate) fn new(data: &'a mut [f32], shape: [usize; 4]) -> Self {
-        assert_eq!(
-            shape.iter().product::<usize>(),
-            data.len(),
-            "heads {shape:?}"
-        );
-        Self {
-            start: data.as_mut_ptr(),
-            shape,
-            borrow: PhantomData,
-        }
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "heads {shape:?}");
+        Self { start: data.as_mut_ptr(), shape, borrow: PhantomData }
     }
 
     /// One head of one row: `[time, head_dim]`.
@@ -215,20 +178,9 @@ impl<'a> HeadsMut<'a> {
     /// No two views of the same head of the same row exist at once.
     pub(crate) unsafe fn head(&self, row: usize, head: usize) -> MatrixMut<'a> {
         let [batch, heads, time, head_dim] = self.shape;
-        assert!(
-            row < batch && head < heads,
-            "head [{row}, {head}] of {:?}",
-            self.shape
-        );
-        let start = self
-            .start
-            .wrapping_add((row * time * heads + head) * head_dim);
-        MatrixMut {
-            start,
-            shape: [time, head_dim],
-            row_stride: heads * head_dim,
-            borrow: PhantomData,
-        }
+        assert!(row < batch && head < heads, "head [{row}, {head}] of {:?}", self.shape);
+        let start = self.start.wrapping_add((row * time * heads + head) * head_dim);
+        MatrixMut { start, shape: [time, head_dim], row_stride: heads * head_dim, borrow: PhantomData }
     }
 }
 
@@ -237,9 +189,5 @@ fn extent(shape: &[usize], strides: &[usize]) -> usize {
     if shape.contains(&0) {
         return 0;
     }
-    1 + shape
-        .iter()
-        .zip(strides)
-        .map(|(n, stride)| (n - 1) * stride)
-        .sum::<usize>()
+    1 + shape.iter().zip(strides).map(|(n, stride)| (n - 1) * stride).sum::<usize>()
 }

@@ -6,12 +6,9 @@ use moslim_kernels::{causal_attention, rms_norm, rope, swiglu, token_logprobs};
 
 #[test]
 fn swiglu_agrees() {
-    for (shape, scale) in [
-        ([2, 3, 5, 77], 2.0),
-        ([1, 1, 1, 1], 2.0),
-        ([1, 130, 3, 100], 4.0),
-        ([2, 2, 4, 33], 80.0),
-    ] {
+    for (shape, scale) in
+        [([2, 3, 5, 77], 2.0), ([1, 1, 1, 1], 2.0), ([1, 130, 3, 100], 4.0), ([2, 2, 4, 33], 80.0)]
+    {
         let inputs = [Sample::new(shape, scale, 1), Sample::new(shape, 2.0, 2)];
         check(|x| swiglu(x[0].clone(), x[1].clone()), &inputs);
     }
@@ -19,20 +16,11 @@ fn swiglu_agrees() {
 
 #[test]
 fn rms_norm_agrees() {
-    for (shape, scale) in [
-        ([2, 9, 5, 75], 1.0),
-        ([1, 1, 1, 2], 1.0),
-        ([3, 70, 2, 96], 1.0),
-        ([2, 3, 4, 8], 80.0),
-    ] {
-        let inputs = [
-            Sample::new(shape, scale, 3),
-            Sample::new([1, 1, 1, shape[3]], 1.0, 4),
-        ];
-        check(
-            |x| rms_norm(x[0].clone(), x[1].clone().reshape([-1]), 1e-5),
-            &inputs,
-        );
+    for (shape, scale) in
+        [([2, 9, 5, 75], 1.0), ([1, 1, 1, 2], 1.0), ([3, 70, 2, 96], 1.0), ([2, 3, 4, 8], 80.0)]
+    {
+        let inputs = [Sample::new(shape, scale, 3), Sample::new([1, 1, 1, shape[3]], 1.0, 4)];
+        check(|x| rms_norm(x[0].clone(), x[1].clone().reshape([-1]), 1e-5), &inputs);
     }
 }
 
@@ -49,8 +37,7 @@ fn rope_agrees() {
                 (&x.device(), x.dtype()),
             )
         };
-        let rotate =
-            |x: &[Tensor<4>]| rope(x[0].clone(), table(&x[0], f64::cos), table(&x[0], f64::sin));
+        let rotate = |x: &[Tensor<4>]| rope(x[0].clone(), table(&x[0], f64::cos), table(&x[0], f64::sin));
         check(rotate, &[Sample::new(shape, 1.0, 6)]);
     }
 }
@@ -67,10 +54,7 @@ fn check_attention(
         Sample::new(key_shape, scale, 8),
         Sample::new(key_shape, 1.0, 9),
     ];
-    let hidden = starts
-        .iter()
-        .max()
-        .map_or(0, |&start| start.saturating_sub(key_time - time));
+    let hidden = starts.iter().max().map_or(0, |&start| start.saturating_sub(key_time - time));
     check(
         |x| {
             causal_attention(x[0].clone(), x[1].clone(), x[2].clone(), starts).narrow(
@@ -122,55 +106,25 @@ fn a_query_without_a_visible_key_gives_zeros_and_no_gradient() {
     let x = Tensor::<4>::ones([2, 1, 12, 4], &device).require_grad();
     let out = causal_attention(x.clone(), x.clone(), x.clone(), &[20, 3]);
     let values: Vec<f32> = out.clone().into_data().iter().collect();
-    let expected: Vec<f32> = (0..24)
-        .flat_map(|position| [if position < 15 { 0.0 } else { 1.0 }; 4])
-        .collect();
-    assert!(
-        values
-            .iter()
-            .zip(&expected)
-            .all(|(a, b)| (a - b).abs() < 1e-6),
-        "{values:?}"
-    );
-    let gradient: Vec<f32> = x
-        .grad(&out.sum().backward())
-        .expect("a gradient")
-        .into_data()
-        .iter()
-        .collect();
+    let expected: Vec<f32> =
+        (0..24).flat_map(|position| [if position < 15 { 0.0 } else { 1.0 }; 4]).collect();
+    assert!(values.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{values:?}");
+    let gradient: Vec<f32> = x.grad(&out.sum().backward()).expect("a gradient").into_data().iter().collect();
     assert!(gradient[..60].iter().all(|&x| x == 0.0), "{gradient:?}");
     // The nine visible values get the nine visible queries' weights: 4 · 9 in all.
-    assert!(
-        (gradient.iter().sum::<f32>() - 36.0).abs() < 1e-4,
-        "{gradient:?}"
-    );
+    assert!((gradient.iter().sum::<f32>() - 36.0).abs() < 1e-4, "{gradient:?}");
 }
 
 /// `token_logprobs` with both results as the columns of `[1, 1, n_tokens, 2]`.
 fn check_logprobs([n_tokens, d, n_vocabulary]: [usize; 3], is_tied: bool, scale: f64) {
-    let tokens: Vec<i64> = (0..n_tokens)
-        .map(|i| (i * 31 % n_vocabulary) as i64)
-        .collect();
-    let vocabulary_shape = if is_tied {
-        [1, 1, n_vocabulary, d]
-    } else {
-        [1, 1, d, n_vocabulary]
-    };
-    let inputs = [
-        Sample::new([1, 1, n_tokens, d], scale, 10),
-        Sample::new(vocabulary_shape, 1.0, 11),
-    ];
+    let tokens: Vec<i64> = (0..n_tokens).map(|i| (i * 31 % n_vocabulary) as i64).collect();
+    let vocabulary_shape = if is_tied { [1, 1, n_vocabulary, d] } else { [1, 1, d, n_vocabulary] };
+    let inputs = [Sample::new([1, 1, n_tokens, d], scale, 10), Sample::new(vocabulary_shape, 1.0, 11)];
     let logprobs = |x: &[Tensor<4>]| {
         let [hidden, vocabulary] = [0, 1].map(|i| x[i].clone().squeeze_dims::<2>(&[0, 1]));
-        let vocabulary = if is_tied {
-            vocabulary.transpose()
-        } else {
-            vocabulary
-        };
-        let tokens = Tensor::<1, Int>::from_data(
-            TensorData::new(tokens.clone(), [n_tokens]),
-            &Device::flex(),
-        );
+        let vocabulary = if is_tied { vocabulary.transpose() } else { vocabulary };
+        let tokens =
+            Tensor::<1, Int>::from_data(TensorData::new(tokens.clone(), [n_tokens]), &Device::flex());
         let (logprobs, entropies) = token_logprobs(hidden, vocabulary, tokens, 0.7);
         Tensor::stack::<2>(vec![logprobs, entropies], 1).unsqueeze::<4>()
     };
@@ -200,22 +154,12 @@ fn flipped_tensors_agree() {
     let device = Device::flex();
     let sample = Sample::new([1, 2, 10, 8], 1.0, 12);
     let attend = |dtype: DType| -> Vec<f64> {
-        let x = Tensor::<4>::from_data(
-            TensorData::new(sample.numbers.clone(), sample.shape),
-            (&device, dtype),
-        );
-        causal_attention(x.clone().flip([2]), x.clone().flip([3]), x, &[])
-            .into_data()
-            .iter()
-            .collect()
+        let x =
+            Tensor::<4>::from_data(TensorData::new(sample.numbers.clone(), sample.shape), (&device, dtype));
+        causal_attention(x.clone().flip([2]), x.clone().flip([3]), x, &[]).into_data().iter().collect()
     };
     let (fused, composed) = (attend(DType::F32), attend(DType::F64));
-    assert!(
-        fused
-            .iter()
-            .zip(&composed)
-            .all(|(a, b)| (a - b).abs() < 1e-6)
-    );
+    assert!(fused.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6));
 }
 
 #[test]
@@ -229,12 +173,7 @@ fn empty_tensors_stay_empty() {
 fn a_token_outside_the_vocabulary_is_refused() {
     let device = Device::flex();
     let tokens = Tensor::<1, Int>::from_ints([5], &device);
-    token_logprobs(
-        Tensor::zeros([1, 2], &device),
-        Tensor::zeros([2, 5], &device),
-        tokens,
-        1.0,
-    );
+    token_logprobs(Tensor::zeros([1, 2], &device), Tensor::zeros([2, 5], &device), tokens, 1.0);
 }
 
 #[test]

@@ -10,21 +10,11 @@
 /// # Panics
 /// If there are fewer than 2 samples per prompt or the rewards are not a multiple of them.
 pub fn rloo_advantages(rewards: &[f64], n_samples: usize) -> Vec<f64> {
-    assert!(
-        n_samples > 1,
-        "leave-one-out needs at least 2 samples per prompt, got {n_samples}"
-    );
-    assert_eq!(
-        rewards.len() % n_samples,
-        0,
-        "{} rewards in groups of {n_samples}",
-        rewards.len()
-    );
+    assert!(n_samples > 1, "leave-one-out needs at least 2 samples per prompt, got {n_samples}");
+    assert_eq!(rewards.len() % n_samples, 0, "{} rewards in groups of {n_samples}", rewards.len());
     let advantages = rewards.chunks(n_samples).flat_map(|siblings| {
         let sum: f64 = siblings.iter().sum();
-        siblings
-            .iter()
-            .map(move |reward| reward - (sum - reward) / (n_samples - 1) as f64)
+        siblings.iter().map(move |reward| reward - (sum - reward) / (n_samples - 1) as f64)
     });
     advantages.collect()
 }
@@ -33,12 +23,7 @@ pub fn rloo_advantages(rewards: &[f64], n_samples: usize) -> Vec<f64> {
 pub fn scale_to_unit_variance(values: &[f64]) -> Vec<f64> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let deviation = (values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / n)
-        .sqrt();
+    let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
     match deviation > 1e-8 {
         true => values.iter().map(|value| value / deviation).collect(),
         false => values.to_vec(),
@@ -53,10 +38,7 @@ mod tests {
     fn check(found: &[f64], expected: &[f64]) {
         assert_eq!(found.len(), expected.len());
         assert!(
-            found
-                .iter()
-                .zip(expected)
-                .all(|(a, b)| (a - b).abs() < 1e-6),
+            found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
             "{found:?} instead of {expected:?}"
         );
     }
@@ -67,15 +49,9 @@ mod tests {
         check(&rloo_advantages(&[3.0, 0.0, 0.0], 3), &[3.0, -1.5, -1.5]);
         // Three prompts with the samples (1, 2, 5, 8), (2, 3, 6, 9), (3, 4, 7, 10): the same advantages for each.
         let rewards = [1.0, 2.0, 5.0, 8.0, 2.0, 3.0, 6.0, 9.0, 3.0, 4.0, 7.0, 10.0];
-        check(
-            &rloo_advantages(&rewards, 4),
-            &[-4.0, -8.0 / 3.0, 4.0 / 3.0, 16.0 / 3.0].repeat(3),
-        );
+        check(&rloo_advantages(&rewards, 4), &[-4.0, -8.0 / 3.0, 4.0 / 3.0, 16.0 / 3.0].repeat(3));
         // Rewards 1, 0, 2, 1 with summed log-ratios 4, 2, 6, 0 at β = 0.05.
-        check(
-            &rloo_advantages(&[0.8, -0.1, 1.7, 1.0], 4),
-            &[-0.066667, -1.266667, 1.133333, 0.2],
-        );
+        check(&rloo_advantages(&[0.8, -0.1, 1.7, 1.0], 4), &[-0.066667, -1.266667, 1.133333, 0.2]);
     }
 
     #[test]

@@ -38,20 +38,12 @@ mod tests {
 
     #[test]
     fn single_log_ratios() {
-        let estimates = |ratio| {
-            [KlEstimator::K1, KlEstimator::K2, KlEstimator::K3].map(|kl| kl.estimate(ratio))
-        };
-        for (found, expected) in [
-            (estimates(-0.5), [-0.5, 0.125, 0.148721]),
-            (estimates(0.5), [0.5, 0.125, 0.106531]),
-        ] {
-            assert!(
-                found
-                    .iter()
-                    .zip(expected)
-                    .all(|(a, b)| (a - b).abs() < 1e-6),
-                "{found:?}"
-            );
+        let estimates =
+            |ratio| [KlEstimator::K1, KlEstimator::K2, KlEstimator::K3].map(|kl| kl.estimate(ratio));
+        for (found, expected) in
+            [(estimates(-0.5), [-0.5, 0.125, 0.148721]), (estimates(0.5), [0.5, 0.125, 0.106531])]
+        {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
         }
     }
 
@@ -59,17 +51,10 @@ mod tests {
     #[test]
     fn unbiased_over_a_categorical_distribution() {
         let (policy, reference) = ([0.7, 0.2, 0.1f64], [0.3, 0.3, 0.4f64]);
-        let exact: f64 = policy
-            .iter()
-            .zip(reference)
-            .map(|(p, q)| p * (p / q).ln())
-            .sum();
+        let exact: f64 = policy.iter().zip(reference).map(|(p, q)| p * (p / q).ln()).sum();
         for estimator in [KlEstimator::K1, KlEstimator::K3] {
-            let mean: f64 = policy
-                .iter()
-                .zip(reference)
-                .map(|(p, q)| p * estimator.estimate((p / q).ln()))
-                .sum();
+            let mean: f64 =
+                policy.iter().zip(reference).map(|(p, q)| p * estimator.estimate((p / q).ln())).sum();
             assert!((mean - exact).abs() < 1e-12);
         }
     }

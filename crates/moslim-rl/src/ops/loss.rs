@@ -25,9 +25,7 @@ pub fn clipped_surrogate_loss(
     let advantages = constant(advantages);
     let ratio = (logprobs - constant(old_logprobs)).exp();
     let clipped = ratio.clone().clamp(1.0 - clip_range, 1.0 + clip_range);
-    (ratio * advantages.clone())
-        .min_pair(clipped * advantages)
-        .neg()
+    (ratio * advantages.clone()).min_pair(clipped * advantages).neg()
 }
 
 #[cfg(test)]
@@ -38,12 +36,7 @@ mod tests {
     #[test]
     fn values_on_both_sides_of_the_clip() {
         let logprobs = Tensor::from_data([-1.0, -1.0, -1.5, -1.5], &Device::default());
-        let loss = clipped_surrogate_loss(
-            logprobs,
-            &[-1.5, -1.5, -1.0, -1.0],
-            &[1.0, -1.0, 1.0, -1.0],
-            0.2,
-        );
+        let loss = clipped_surrogate_loss(logprobs, &[-1.5, -1.5, -1.0, -1.0], &[1.0, -1.0, 1.0, -1.0], 0.2);
         let loss: Vec<f32> = loss.into_data().try_to_vec().unwrap();
         for (found, expected) in loss.iter().zip([-1.2, 1.648721, -0.606531, 0.8]) {
             assert!((found - expected).abs() < 1e-6, "{loss:?}");
@@ -54,17 +47,9 @@ mod tests {
     fn the_gradient_is_that_of_reinforce_until_it_is_clipped() {
         let device = Device::default().autodiff();
         let logprobs = Tensor::<1>::from_data([-1.0, -2.0, -1.0], &device).require_grad();
-        let loss = clipped_surrogate_loss(
-            logprobs.clone(),
-            &[-1.0, -2.0, -1.5],
-            &[3.0, -0.5, 1.0],
-            0.2,
-        );
+        let loss = clipped_surrogate_loss(logprobs.clone(), &[-1.0, -2.0, -1.5], &[3.0, -0.5, 1.0], 0.2);
         let gradient = logprobs.grad(&loss.sum().backward()).unwrap();
         // −A at ρ = 1; nothing beyond the clip.
-        assert_eq!(
-            gradient.into_data().try_to_vec::<f32>().unwrap(),
-            [-3.0, 0.5, 0.0]
-        );
+        assert_eq!(gradient.into_data().try_to_vec::<f32>().unwrap(), [-3.0, 0.5, 0.0]);
     }
 }

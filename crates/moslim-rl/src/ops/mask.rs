@@ -17,13 +17,9 @@ impl ResponseMask {
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let cells: Vec<f32> = lengths
             .iter()
-            .flat_map(|&length| {
-                (0..longest).map(move |column| if column < length { 1.0 } else { 0.0 })
-            })
+            .flat_map(|&length| (0..longest).map(move |column| if column < length { 1.0 } else { 0.0 }))
             .collect();
-        Self {
-            tokens: Tensor::from_data(TensorData::new(cells, [lengths.len(), longest]), device),
-        }
+        Self { tokens: Tensor::from_data(TensorData::new(cells, [lengths.len(), longest]), device) }
     }
 
     /// Sum over the tokens of every response. `[n_responses]`
@@ -43,18 +39,10 @@ mod tests {
         let device = Device::default();
         let mask = ResponseMask::from_lengths(&[2, 0, 3], &device);
         let values = Tensor::<2>::from_data(
-            [
-                [1.0, 2.0, f32::INFINITY],
-                [f32::NAN, 5.0, 6.0],
-                [7.0, 8.0, 9.0],
-            ],
+            [[1.0, 2.0, f32::INFINITY], [f32::NAN, 5.0, 6.0], [7.0, 8.0, 9.0]],
             &device,
         );
-        let sums: Vec<f32> = mask
-            .sum_per_response(values)
-            .into_data()
-            .try_to_vec()
-            .unwrap();
+        let sums: Vec<f32> = mask.sum_per_response(values).into_data().try_to_vec().unwrap();
         assert_eq!(sums, [3.0, 0.0, 24.0]);
     }
 }

@@ -75,15 +75,9 @@ pub(super) fn measure(
     reward: &MappedReward,
 ) -> Result<Measured, Error> {
     let brief = measure_briefly(run, datasets, policy, judge, reward)?;
-    let greedy = SamplingParams {
-        temperature: 0.0,
-        ..run.recipe.policy.rloo.sampling
-    };
+    let greedy = SamplingParams { temperature: 0.0, ..run.recipe.policy.rloo.sampling };
     let ask = |asking| control(run, datasets, policy, judge, reward, asking, &greedy);
-    Ok(Measured {
-        greedy: Some((ask(Asking::One)?, ask(Asking::All)?)),
-        ..brief
-    })
+    Ok(Measured { greedy: Some((ask(Asking::One)?, ask(Asking::All)?)), ..brief })
 }
 
 /// Measures a policy without its greedy answers.
@@ -105,11 +99,7 @@ pub(super) fn measure_briefly(
 }
 
 /// The requests of a way of asking, the same for every policy: question number and levels.
-fn requests(
-    datasets: &Datasets,
-    asking: Asking,
-    rng: &mut impl Rng,
-) -> Vec<(usize, Vec<Option<Level>>)> {
+fn requests(datasets: &Datasets, asking: Asking, rng: &mut impl Rng) -> Vec<(usize, Vec<Option<Level>>)> {
     let n_levels = datasets.schema.n_levels();
     let n_objectives = n_levels.len();
     let mut requests = Vec::new();
@@ -137,49 +127,31 @@ fn control(
 ) -> Result<Control, Error> {
     let asked = requests(datasets, asking, &mut run.rng(Purpose::Evaluation));
     let as_request = |levels: &[Option<Level>]| Request {
-        levels: levels
-            .iter()
-            .map(|level| level.map(|level| level as f64))
-            .collect(),
+        levels: levels.iter().map(|level| level.map(|level| level as f64)).collect(),
     };
     let requests: Vec<Request> = asked.iter().map(|(_, levels)| as_request(levels)).collect();
-    let questions: Vec<&str> = asked
-        .iter()
-        .map(|(number, _)| datasets.held_out_prompts[*number].as_str())
-        .collect();
+    let questions: Vec<&str> =
+        asked.iter().map(|(number, _)| datasets.held_out_prompts[*number].as_str()).collect();
     let rng = TokenRng::new(run.seed(Purpose::Evaluation), asking as u64);
     let responses = answer(policy, &questions, &requests, params, &rng)?.0;
-    let texts: Vec<(&str, &str)> = questions
-        .iter()
-        .copied()
-        .zip(responses.iter().map(String::as_str))
-        .collect();
+    let texts: Vec<(&str, &str)> =
+        questions.iter().copied().zip(responses.iter().map(String::as_str)).collect();
 
     let levels = judge.levels(&texts)?;
     let probabilities = reward.classify(&texts)?;
-    let by_reward_model = probabilities
-        .iter()
-        .map(|heads| heads.0.iter().map(|head| most_probable(head)).collect());
+    let by_reward_model =
+        probabilities.iter().map(|heads| heads.0.iter().map(|head| most_probable(head)).collect());
     let judged = |levels: &mut dyn Iterator<Item = Vec<Level>>| -> Vec<Judged> {
         let pairs = asked.iter().zip(levels);
         pairs
-            .map(|((prompt, asked), achieved)| Judged {
-                prompt: *prompt,
-                asked: asked.clone(),
-                achieved,
-            })
+            .map(|((prompt, asked), achieved)| Judged { prompt: *prompt, asked: asked.clone(), achieved })
             .collect()
     };
     let by_judge = judged(&mut levels.iter().cloned());
     let by_reward_model = judged(&mut { by_reward_model });
     let resamples = run.recipe.evaluation.resamples;
     let measure = |judged: &[Judged]| {
-        controllability(
-            judged,
-            &datasets.schema,
-            resamples,
-            &mut run.rng(Purpose::Bootstrap),
-        )
+        controllability(judged, &datasets.schema, resamples, &mut run.rng(Purpose::Bootstrap))
     };
     let samples = (0..asked.len().min(N_SAMPLES)).map(|row| Sample {
         question: questions[row].into(),
@@ -202,38 +174,23 @@ fn plain(
     judge: &Judge,
     params: &SamplingParams,
 ) -> Result<Plain, Error> {
-    let questions: Vec<&str> = datasets
-        .held_out_prompts
-        .iter()
-        .flat_map(|question| [question.as_str(); PLAIN_ANSWERS])
-        .collect();
+    let questions: Vec<&str> =
+        datasets.held_out_prompts.iter().flat_map(|question| [question.as_str(); PLAIN_ANSWERS]).collect();
     let free = Request::free(&datasets.schema);
     let requests = vec![free; questions.len()];
     let rng = TokenRng::new(run.seed(Purpose::Evaluation), 2);
     let (responses, lengths) = answer(policy, &questions, &requests, params, &rng)?;
-    let texts: Vec<(&str, &str)> = questions
-        .iter()
-        .copied()
-        .zip(responses.iter().map(String::as_str))
-        .collect();
+    let texts: Vec<(&str, &str)> =
+        questions.iter().copied().zip(responses.iter().map(String::as_str)).collect();
     let levels = judge.levels(&texts)?;
-    let mean_level = |objective: usize| {
-        mean(
-            &levels
-                .iter()
-                .map(|levels| levels[objective] as f64)
-                .collect::<Vec<_>>(),
-        )
-    };
-    let samples = (0..questions.len())
-        .step_by(PLAIN_ANSWERS)
-        .take(N_SAMPLES)
-        .map(|row| Sample {
-            question: questions[row].into(),
-            request: requests[row].clone(),
-            response: responses[row].clone(),
-            achieved: levels[row].clone(),
-        });
+    let mean_level =
+        |objective: usize| mean(&levels.iter().map(|levels| levels[objective] as f64).collect::<Vec<_>>());
+    let samples = (0..questions.len()).step_by(PLAIN_ANSWERS).take(N_SAMPLES).map(|row| Sample {
+        question: questions[row].into(),
+        request: requests[row].clone(),
+        response: responses[row].clone(),
+        achieved: levels[row].clone(),
+    });
     Ok(Plain {
         mean_levels: (0..datasets.schema.len()).map(mean_level).collect(),
         mean_length: mean(&lengths),
@@ -254,11 +211,5 @@ fn answer(
     let answers = policy.answer(&pairs, params, rng)?;
     let decode = |answer: &moslim_lm::Generated| Ok(policy.lm.tokenizer.decode(&answer.tokens)?);
     let texts = answers.iter().map(decode).collect::<Result<_, Error>>()?;
-    Ok((
-        texts,
-        answers
-            .iter()
-            .map(|answer| answer.tokens.len() as f64)
-            .collect(),
-    ))
+    Ok((texts, answers.iter().map(|answer| answer.tokens.len() as f64).collect()))
 }

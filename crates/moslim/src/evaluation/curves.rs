@@ -41,19 +41,13 @@ impl Curves {
                 .zip(&snapshot.answers)
                 .map(|(levels, answer)| {
                     let certain = levels.iter().zip(&n_levels).map(|(&level, &n)| {
-                        (0..n)
-                            .map(|class| f64::from(u8::from(class == level)))
-                            .collect()
+                        (0..n).map(|class| f64::from(u8::from(class == level))).collect()
                     });
                     reward.map(&ClassProbabilities(certain.collect()), &answer.request)
                 })
                 .collect::<Result<_, _>>()?;
             let proxy: Vec<f64> = snapshot.answers.iter().map(|answer| answer.proxy).collect();
-            points.push(Point {
-                kl: snapshot.kl,
-                gold: mean(&gold),
-                proxy: mean(&proxy),
-            });
+            points.push(Point { kl: snapshot.kl, gold: mean(&gold), proxy: mean(&proxy) });
         }
         Ok(Self {
             steps: read_log(&run.folder, "policy")?,

@@ -23,18 +23,14 @@ impl Judge {
     /// The judge that the data of the run has.
     pub(super) fn of(run: &Run) -> Result<Self, Error> {
         match &run.recipe.data {
-            DataRecipe::Testbed { world, .. } => Ok(Self::Gold(
-                World::new(*world, run.recipe.seed).gold().clone(),
-            )),
+            DataRecipe::Testbed { world, .. } => {
+                Ok(Self::Gold(World::new(*world, run.recipe.seed).gold().clone()))
+            }
             DataRecipe::Files { .. } => match run.judge_folder() {
-                path if path.exists() => Ok(Self::Model(Box::new(RewardModelFolder::read(
-                    &path,
-                    &run.device,
-                )?))),
-                path => Err(Error::StageMissing {
-                    path,
-                    stage: "reward",
-                }),
+                path if path.exists() => {
+                    Ok(Self::Model(Box::new(RewardModelFolder::read(&path, &run.device)?)))
+                }
+                path => Err(Error::StageMissing { path, stage: "reward" }),
             },
         }
     }
@@ -63,13 +59,7 @@ impl Judge {
                 .collect(),
             Self::Model(model) => Ok(classify(model, answers)?
                 .iter()
-                .map(|probabilities| {
-                    probabilities
-                        .0
-                        .iter()
-                        .map(|head| most_probable(head))
-                        .collect()
-                })
+                .map(|probabilities| probabilities.0.iter().map(|head| most_probable(head)).collect())
                 .collect()),
         }
     }
@@ -77,13 +67,12 @@ impl Judge {
 
 /// The most probable level, the lowest of equal ones.
 pub(super) fn most_probable(probabilities: &[f64]) -> Level {
-    (0..probabilities.len()).fold(0, |best, level| {
-        if probabilities[level] > probabilities[best] {
-            level
-        } else {
-            best
-        }
-    })
+    (0..probabilities.len()).fold(
+        0,
+        |best, level| {
+            if probabilities[level] > probabilities[best] { level } else { best }
+        },
+    )
 }
 
 /// How well every head of the reward model classifies held-out answers.
@@ -93,10 +82,8 @@ pub(super) fn reward_model_report(
     reward: &MappedReward,
 ) -> Result<Vec<HeadReport>, Error> {
     let records = &datasets.held_out;
-    let answers: Vec<(&str, &str)> = records
-        .iter()
-        .map(|record| (record.prompt.as_str(), record.response.as_str()))
-        .collect();
+    let answers: Vec<(&str, &str)> =
+        records.iter().map(|record| (record.prompt.as_str(), record.response.as_str())).collect();
     let probabilities = reward.classify(&answers)?;
     let mut numbers = BTreeMap::new();
     let prompts: Vec<usize> = records
@@ -108,22 +95,14 @@ pub(super) fn reward_model_report(
         .collect();
     let mut rng = run.rng(Purpose::Bootstrap);
     let heads = (0..datasets.schema.len()).map(|objective| {
-        let labelled: Vec<usize> = (0..records.len())
-            .filter(|&row| records[row].levels[objective].is_some())
-            .collect();
+        let labelled: Vec<usize> =
+            (0..records.len()).filter(|&row| records[row].levels[objective].is_some()).collect();
         let of = |row: &usize| probabilities[*row].0[objective].clone();
-        let label =
-            |row: &usize| records[*row].levels[objective].expect("only labelled rows are here");
+        let label = |row: &usize| records[*row].levels[objective].expect("only labelled rows are here");
         let classes: Vec<Vec<f64>> = labelled.iter().map(of).collect();
         let labels: Vec<Level> = labelled.iter().map(label).collect();
         let prompts: Vec<usize> = labelled.iter().map(|&row| prompts[row]).collect();
-        HeadReport::new(
-            &classes,
-            &labels,
-            &prompts,
-            run.recipe.evaluation.resamples,
-            &mut rng,
-        )
+        HeadReport::new(&classes, &labels, &prompts, run.recipe.evaluation.resamples, &mut rng)
     });
     Ok(heads.collect())
 }

@@ -1,9 +1,9 @@
 //! The report as one page.
 
-use moslim_eval::chart::{
-    Bar, BarChart, BarSeries, HeatMap, LineChart, Reference, Series, SeriesStyle, VerticalMark,
-    bar_chart, heat_map, line_chart,
-};
+mod reward_model;
+mod training;
+
+use moslim_eval::chart::{Bar, BarChart, BarSeries, HeatMap, bar_chart, heat_map};
 use moslim_eval::controllability::ObjectiveControl;
 use moslim_eval::report::Page;
 
@@ -20,14 +20,12 @@ pub(super) fn page(results: &Results<'_>) -> Result<String, Error> {
     let page = control(page.section("Control"), results);
     let page = matrices(page, results);
     let page = plain(page.section("Questions without a request"), results);
-    let page = reward_model(page.section("Reward model"), results);
-    let page = training(page.section("Policy optimisation"), results);
+    let page = reward_model::section(page.section("Reward model"), results);
+    let page = training::section(page.section("Policy optimisation"), results);
     let page = ablations(page, results);
     let page = samples(page.section("Answers"), results);
     let page = seconds(page.section("Time"), results)?;
-    let page = page
-        .section("Recipe")
-        .details("recipe.toml as it was run", &results.run.recipe.to_toml());
+    let page = page.section("Recipe").details("recipe.toml as it was run", &results.run.recipe.to_toml());
     Ok(page.finish())
 }
 
@@ -38,17 +36,8 @@ fn number(value: f64, decimals: usize) -> String {
     }
 }
 
-const CONTROL_HEADERS: [&str; 9] = [
-    "policy",
-    "objective",
-    "Spearman",
-    "95 %",
-    "exact",
-    "95 %",
-    "within one",
-    "MAE",
-    "weighted kappa",
-];
+const CONTROL_HEADERS: [&str; 9] =
+    ["policy", "objective", "Spearman", "95 %", "exact", "95 %", "within one", "MAE", "weighted kappa"];
 
 fn control_rows(name: &str, controls: &[ObjectiveControl]) -> Vec<Vec<String>> {
     controls
@@ -56,8 +45,7 @@ fn control_rows(name: &str, controls: &[ObjectiveControl]) -> Vec<Vec<String>> {
         .map(|control| {
             let (found, interval) = (&control.measures, &control.intervals);
             let range = |low, high| {
-                format!("{} to {}", number(low, 2), number(high, 2))
-                    .replace(char::is_whitespace, "\u{a0}")
+                format!("{} to {}", number(low, 2), number(high, 2)).replace(char::is_whitespace, "\u{a0}")
             };
             vec![
                 name.into(),
@@ -78,22 +66,13 @@ fn control(page: Page, results: &Results<'_>) -> Page {
     let judge = results.judge.name();
     let mut rows = control_rows("start, one asked", &results.before.one.judged);
     rows.extend(control_rows("start, all asked", &results.before.all.judged));
-    rows.extend(control_rows(
-        "trained, one asked",
-        &results.after.one.judged,
-    ));
-    rows.extend(control_rows(
-        "trained, all asked",
-        &results.after.all.judged,
-    ));
+    rows.extend(control_rows("trained, one asked", &results.after.one.judged));
+    rows.extend(control_rows("trained, all asked", &results.after.all.judged));
     if let Some((one, all)) = &results.after.greedy {
         rows.extend(control_rows("trained, one asked, greedy", &one.judged));
         rows.extend(control_rows("trained, all asked, greedy", &all.judged));
     }
-    let proxy = control_rows(
-        "trained, one asked, by the reward model",
-        &results.after.one.proxy,
-    );
+    let proxy = control_rows("trained, one asked, by the reward model", &results.after.one.proxy);
     rows.extend(proxy);
     let caption = format!(
         "The level asked for against the level that {judge} finds in the answer, on {} held-out questions.",
@@ -114,23 +93,16 @@ fn control(page: Page, results: &Results<'_>) -> Page {
     let chart = BarChart {
         title: "Does the answer have the level asked for? One objective asked at a time".into(),
         y_label: "Spearman correlation".into(),
-        groups: results
-            .objectives()
-            .iter()
-            .map(|objective| objective.name.clone())
-            .collect(),
-        series: vec![
-            bars(results.before, "start policy"),
-            bars(results.after, "trained policy"),
-        ],
+        groups: results.objectives().iter().map(|objective| objective.name.clone()).collect(),
+        series: vec![bars(results.before, "start policy"), bars(results.after, "trained policy")],
         reference: None,
         y_range: Some((0.0, 1.0)),
     };
-    page.figure(
-        &bar_chart(&chart),
-        "Whiskers are 95 % bootstrap intervals over questions.",
+    page.figure(&bar_chart(&chart), "Whiskers are 95 % bootstrap intervals over questions.").table(
+        &CONTROL_HEADERS,
+        &rows,
+        Some(&caption),
     )
-    .table(&CONTROL_HEADERS, &rows, Some(&caption))
 }
 
 fn matrices(page: Page, results: &Results<'_>) -> Page {
@@ -138,9 +110,7 @@ fn matrices(page: Page, results: &Results<'_>) -> Page {
     let page = objectives.fold(page, |page, (objective, control)| {
         let share = |row: &Vec<usize>| {
             let total: usize = row.iter().sum();
-            row.iter()
-                .map(|&count| (total > 0).then(|| count as f64 / total as f64))
-                .collect()
+            row.iter().map(|&count| (total > 0).then(|| count as f64 / total as f64)).collect()
         };
         let map = HeatMap {
             title: objective.name.clone(),
@@ -153,17 +123,10 @@ fn matrices(page: Page, results: &Results<'_>) -> Page {
         };
         page.figure(
             &heat_map(&map),
-            &format!(
-                "{}: share of answers at each level, by level asked for.",
-                objective.name
-            ),
+            &format!("{}: share of answers at each level, by level asked for.", objective.name),
         )
     });
-    let names: Vec<String> = results
-        .objectives()
-        .iter()
-        .map(|objective| objective.name.clone())
-        .collect();
+    let names: Vec<String> = results.objectives().iter().map(|objective| objective.name.clone()).collect();
     let map = HeatMap {
         title: "Cross-talk".into(),
         row_axis: "asked".into(),
@@ -195,221 +158,21 @@ fn plain(page: Page, results: &Results<'_>) -> Page {
         })
         .collect();
     let page = page
-        .paragraph("A question without a request should still get an ordinary answer, that of the start policy.")
+        .paragraph(
+            "A question without a request should still get an ordinary answer, that of the start policy.",
+        )
         .table(
             &["objective", "start: mean level", "trained: mean level", "change"],
             &rows,
             Some("Levels are positions counted from 0."),
         );
-    let moved = (0..results.objectives().len())
-        .filter(|&index| results.plain_change(index).abs() > PLAIN_DRIFT);
-    let moved: Vec<&str> = moved
-        .map(|index| results.objectives()[index].name.as_str())
-        .collect();
+    let moved =
+        (0..results.objectives().len()).filter(|&index| results.plain_change(index).abs() > PLAIN_DRIFT);
+    let moved: Vec<&str> = moved.map(|index| results.objectives()[index].name.as_str()).collect();
     match moved.is_empty() {
         true => page,
-        false => page.warning(&format!(
-            "More than 10 % away from the start policy: {}.",
-            moved.join(", ")
-        )),
+        false => page.warning(&format!("More than 10 % away from the start policy: {}.", moved.join(", "))),
     }
-}
-
-fn reward_model(page: Page, results: &Results<'_>) -> Page {
-    let rows: Vec<Vec<String>> = results
-        .objectives()
-        .iter()
-        .zip(results.heads)
-        .map(|(objective, head)| {
-            vec![
-                objective.name.clone(),
-                number(head.intensity_accuracy, 3),
-                number(head.majority, 3),
-                number(head.balanced_accuracy, 3),
-                number(head.within_one, 3),
-                number(head.mae, 3),
-                number(head.quadratic_weighted_kappa, 3),
-                number(head.pairwise_accuracy, 3),
-                number(head.ece, 3),
-                head.n.to_string(),
-            ]
-        })
-        .collect();
-    let headers = [
-        "objective",
-        "intensity accuracy",
-        "majority",
-        "balanced accuracy",
-        "within one",
-        "MAE",
-        "weighted kappa",
-        "pairwise accuracy",
-        "ECE",
-        "answers",
-    ];
-    let accuracy = results.heads.iter().map(|head| Bar {
-        value: head.intensity_accuracy,
-        interval: Some(head.intervals.intensity_accuracy),
-    });
-    let chart = BarChart {
-        title: "How often a head names the level of a held-out answer".into(),
-        y_label: "intensity accuracy".into(),
-        groups: results
-            .objectives()
-            .iter()
-            .map(|objective| objective.name.clone())
-            .collect(),
-        series: vec![BarSeries {
-            name: "reward model".into(),
-            bars: accuracy.collect(),
-        }],
-        reference: Some(Reference {
-            name: "most frequent level".into(),
-            values: results.heads.iter().map(|head| head.majority).collect(),
-        }),
-        y_range: Some((0.0, 1.0)),
-    };
-    let reliability = LineChart {
-        title: "Are its probabilities honest?".into(),
-        x_label: "confidence".into(),
-        y_label: "accuracy".into(),
-        series: results
-            .objectives()
-            .iter()
-            .zip(results.heads)
-            .map(|(objective, head)| Series {
-                name: objective.name.clone(),
-                points: head
-                    .reliability
-                    .iter()
-                    .map(|bin| (bin.confidence, bin.accuracy))
-                    .collect(),
-                style: SeriesStyle::Line,
-            })
-            .chain([Series {
-                name: "calibrated".into(),
-                points: vec![(0.0, 0.0), (1.0, 1.0)],
-                style: SeriesStyle::Dashed,
-            }])
-            .collect(),
-        x_range: Some((0.0, 1.0)),
-        y_range: Some((0.0, 1.0)),
-        ..LineChart::default()
-    };
-    page.figure(
-        &bar_chart(&chart),
-        "The dashed line is what always naming the most frequent level would reach.",
-    )
-    .table(&headers, &rows, None)
-    .figure(
-        &line_chart(&reliability),
-        "Share of right answers by the probability of the named level.",
-    )
-}
-
-fn training(page: Page, results: &Results<'_>) -> Page {
-    let curves = results.curves;
-    let line = |name: &str, points: Vec<(f64, f64)>| Series {
-        name: name.into(),
-        points,
-        style: SeriesStyle::Line,
-    };
-    let judge = results.judge.name();
-    let distance = LineChart {
-        title: "Score over the distance from the start policy".into(),
-        x_label: "√KL, in √nats".into(),
-        y_label: "mean score".into(),
-        series: vec![
-            line(
-                "reward model",
-                curves
-                    .points
-                    .iter()
-                    .map(|point| (point.distance(), point.proxy))
-                    .collect(),
-            ),
-            line(
-                judge,
-                curves
-                    .points
-                    .iter()
-                    .map(|point| (point.distance(), point.gold))
-                    .collect(),
-            ),
-        ],
-        marks: curves
-            .parted
-            .map(|index| VerticalMark {
-                x: curves.points[index].distance(),
-                label: "they part".into(),
-            })
-            .into_iter()
-            .collect(),
-        ..LineChart::default()
-    };
-    let over_steps =
-        |title: &str,
-         y_label: &str,
-         series: Vec<(&str, fn(&crate::stages::PolicyLogStep) -> f64)>| {
-            let points = |value: fn(&crate::stages::PolicyLogStep) -> f64| {
-                curves
-                    .steps
-                    .iter()
-                    .map(|step| (step.step as f64, value(step)))
-                    .collect()
-            };
-            line_chart(&LineChart {
-                title: title.into(),
-                x_label: "step".into(),
-                y_label: y_label.into(),
-                series: series
-                    .into_iter()
-                    .map(|(name, value)| line(name, points(value)))
-                    .collect(),
-                ..LineChart::default()
-            })
-        };
-    let score = over_steps(
-        "Reward",
-        "mean per answer",
-        vec![
-            ("score", |step| step.stats.score),
-            ("score − β KL", |step| step.stats.rlhf_reward),
-        ],
-    );
-    let kl = over_steps(
-        "Divergence from the start policy",
-        "nats per answer",
-        vec![
-            ("k1", |step| step.stats.kl),
-            ("k3", |step| step.stats.kl_k3),
-        ],
-    );
-    let length = over_steps(
-        "Length",
-        "tokens per answer",
-        vec![("mean", |step| step.stats.mean_length)],
-    );
-    let verdict = match results.parted_at_step() {
-        Some(step) => format!(
-            "From step {step} on the score of the reward model rises while that of {judge} falls: over-optimisation."
-        ),
-        None => format!("The scores of the reward model and of {judge} did not part."),
-    };
-    let page = page.figure(
-        &line_chart(&distance),
-        "Both scores are of the same answers to held-out questions.",
-    );
-    let page = match results.parted_at_step() {
-        Some(_) => page.warning(&verdict),
-        None => page.note(&verdict),
-    };
-    page.figure(&score, "On the prompts of training.")
-        .figure(
-            &kl,
-            "Summed over an answer, mean over the prompts of training that ask for something.",
-        )
-        .figure(&length, "End token included.")
 }
 
 fn ablations(page: Page, results: &Results<'_>) -> Page {
@@ -418,14 +181,8 @@ fn ablations(page: Page, results: &Results<'_>) -> Page {
     }
     let mut rows = Vec::new();
     for (name, measured) in results.ablations {
-        rows.extend(control_rows(
-            &format!("{name}, one asked"),
-            &measured.one.judged,
-        ));
-        rows.extend(control_rows(
-            &format!("{name}, all asked"),
-            &measured.all.judged,
-        ));
+        rows.extend(control_rows(&format!("{name}, one asked"), &measured.one.judged));
+        rows.extend(control_rows(&format!("{name}, all asked"), &measured.all.judged));
     }
     page.section("Ablations")
         .paragraph("Policies trained otherwise from the same start with the same reward model; see the recipe for what was changed.")
@@ -440,76 +197,36 @@ fn samples(page: Page, results: &Results<'_>) -> Page {
             .map(|sample| {
                 let achieved = schema.objectives().iter().zip(&sample.achieved);
                 let achieved: Vec<String> = achieved
-                    .map(|(objective, &level)| {
-                        format!("{}={}", objective.name, objective.levels[level])
-                    })
+                    .map(|(objective, &level)| format!("{}={}", objective.name, objective.levels[level]))
                     .collect();
-                let asked = if sample.request.is_free() {
-                    "–".into()
-                } else {
-                    sample.request.describe(schema)
-                };
-                vec![
-                    sample.question.clone(),
-                    asked,
-                    sample.response.clone(),
-                    achieved.join(","),
-                ]
+                let asked =
+                    if sample.request.is_free() { "–".into() } else { sample.request.describe(schema) };
+                vec![sample.question.clone(), asked, sample.response.clone(), achieved.join(",")]
             })
             .collect()
     };
     let headers = ["question", "asked", "answer", results.judge.name()];
     let after = results.after;
-    page.table(
-        &headers,
-        &rows(&after.one.samples),
-        Some("Trained policy, one objective asked."),
-    )
-    .table(
-        &headers,
-        &rows(&after.all.samples),
-        Some("Trained policy, all asked."),
-    )
-    .table(
-        &headers,
-        &rows(&after.plain.samples),
-        Some("Trained policy, nothing asked."),
-    )
-    .table(
-        &headers,
-        &rows(&results.before.plain.samples),
-        Some("Start policy, nothing asked."),
-    )
+    page.table(&headers, &rows(&after.one.samples), Some("Trained policy, one objective asked."))
+        .table(&headers, &rows(&after.all.samples), Some("Trained policy, all asked."))
+        .table(&headers, &rows(&after.plain.samples), Some("Trained policy, nothing asked."))
+        .table(&headers, &rows(&results.before.plain.samples), Some("Start policy, nothing asked."))
 }
 
 fn seconds(page: Page, results: &Results<'_>) -> Result<Page, Error> {
     let stages = results.run.seconds()?;
-    let bar = |(name, value): (&str, f64)| {
-        (
-            name.to_string(),
-            Bar {
-                value,
-                interval: None,
-            },
-        )
-    };
+    let bar = |(name, value): (&str, f64)| (name.to_string(), Bar { value, interval: None });
     let chart = |title: &str, bars: Vec<(String, Bar)>| {
         let (groups, bars) = bars.into_iter().unzip();
         bar_chart(&BarChart {
             title: title.into(),
             y_label: "seconds".into(),
             groups,
-            series: vec![BarSeries {
-                name: "seconds".into(),
-                bars,
-            }],
+            series: vec![BarSeries { name: "seconds".into(), bars }],
             ..BarChart::default()
         })
     };
-    let of_stages = stages
-        .iter()
-        .filter_map(|(name, value)| Some(bar((name, value.as_f64()?))))
-        .collect();
+    let of_stages = stages.iter().filter_map(|(name, value)| Some(bar((name, value.as_f64()?)))).collect();
     let phases = results.phase_seconds();
     let of_phases = [
         ("generate", phases.generate),
@@ -519,8 +236,5 @@ fn seconds(page: Page, results: &Results<'_>) -> Result<Page, Error> {
     ];
     Ok(page
         .figure(&chart("Stages", of_stages), "Wall time.")
-        .figure(
-            &chart("Policy optimisation", of_phases.map(bar).into()),
-            "Wall time of all steps together.",
-        ))
+        .figure(&chart("Policy optimisation", of_phases.map(bar).into()), "Wall time of all steps together."))
 }

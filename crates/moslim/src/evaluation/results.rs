@@ -88,10 +88,7 @@ impl Results<'_> {
             let mut value = json!(control.judged[index]);
             // Where the objective was left free although another was asked for.
             value["mean_level_others_asked"] = value["mean_level_unasked"].take();
-            value
-                .as_object_mut()
-                .expect("a struct is an object")
-                .remove("mean_level_unasked");
+            value.as_object_mut().expect("a struct is an object").remove("mean_level_unasked");
             if let Some(name) = plain_name {
                 value[name] = plain[index].into();
             }
@@ -113,10 +110,8 @@ impl Results<'_> {
 
     /// How far the level of an ordinary answer has moved, relative to the start policy's.
     pub(super) fn plain_change(&self, objective: usize) -> f64 {
-        let (before, after) = (
-            self.before.plain.mean_levels[objective],
-            self.after.plain.mean_levels[objective],
-        );
+        let (before, after) =
+            (self.before.plain.mean_levels[objective], self.after.plain.mean_levels[objective]);
         (after - before) / before
     }
 
@@ -130,18 +125,13 @@ impl Results<'_> {
 
     /// The step from which on proxy and judge part.
     pub(super) fn parted_at_step(&self) -> Option<usize> {
-        self.curves
-            .parted
-            .map(|index| self.curves.snapshot_steps[index])
+        self.curves.parted.map(|index| self.curves.snapshot_steps[index])
     }
 
     /// Where the time of policy optimisation went.
     pub(super) fn phase_seconds(&self) -> PhaseSeconds {
         let mut sum = PhaseSeconds::default();
-        self.curves
-            .steps
-            .iter()
-            .for_each(|step| sum += step.stats.seconds);
+        self.curves.steps.iter().for_each(|step| sum += step.stats.seconds);
         sum
     }
 
@@ -150,19 +140,9 @@ impl Results<'_> {
         let measure = |controls: &[ObjectiveControl]| {
             let one = |(objective, control): (&Objective, &ObjectiveControl)| {
                 let found = &control.measures;
-                format!(
-                    "{} {:.2} ({:.0} % exact)",
-                    objective.name,
-                    found.spearman,
-                    100.0 * found.exact
-                )
+                format!("{} {:.2} ({:.0} % exact)", objective.name, found.spearman, 100.0 * found.exact)
             };
-            self.objectives()
-                .iter()
-                .zip(controls)
-                .map(one)
-                .collect::<Vec<_>>()
-                .join(", ")
+            self.objectives().iter().zip(controls).map(one).collect::<Vec<_>>().join(", ")
         };
         format!(
             "Spearman correlation between the level asked for and the level achieved by the judgement of {}, on held-out \

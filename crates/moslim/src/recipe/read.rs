@@ -62,10 +62,8 @@ impl Recipe {
     pub fn read(name: &str, changes: &[String]) -> Result<Self, RecipeError> {
         let text = match EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
             Some((_, text)) => (*text).to_string(),
-            None => std::fs::read_to_string(name).map_err(|source| RecipeError::NotFound {
-                path: Path::new(name).into(),
-                source,
-            })?,
+            None => std::fs::read_to_string(name)
+                .map_err(|source| RecipeError::NotFound { path: Path::new(name).into(), source })?,
         };
         Self::parse(name, &text, changes)
     }
@@ -103,9 +101,7 @@ impl Recipe {
         for change in changes {
             apply(&mut table, change)?;
         }
-        let recipe: Self = toml::Value::Table(table)
-            .try_into()
-            .map_err(|error| malformed(name, &error))?;
+        let recipe: Self = toml::Value::Table(table).try_into().map_err(|error| malformed(name, &error))?;
         recipe.check(name)?;
         Ok(recipe)
     }
@@ -113,102 +109,41 @@ impl Recipe {
     fn check(&self, recipe: &str) -> Result<(), RecipeError> {
         let range = |key, ok: bool, found: String, expected| match ok {
             true => Ok(()),
-            false => Err(RecipeError::Range {
-                recipe: recipe.into(),
-                key,
-                found,
-                expected,
-            }),
+            false => Err(RecipeError::Range { recipe: recipe.into(), key, found, expected }),
         };
-        let at_least = |key, value: usize, least, expected| {
-            range(key, value >= least, value.to_string(), expected)
-        };
+        let at_least =
+            |key, value: usize, least, expected| range(key, value >= least, value.to_string(), expected);
         let policy = &self.policy;
         at_least("policy.max_steps", policy.max_steps, 1, "at least 1")?;
-        at_least(
-            "policy.prompts_per_step",
-            policy.prompts_per_step,
-            1,
-            "at least 1",
-        )?;
+        at_least("policy.prompts_per_step", policy.prompts_per_step, 1, "at least 1")?;
         at_least("policy.eval_steps", policy.eval_steps, 1, "at least 1")?;
         at_least("policy.eval_answers", policy.eval_answers, 1, "at least 1")?;
-        at_least(
-            "policy.rloo.num_generations",
-            policy.rloo.num_generations,
-            2,
-            "at least 2",
-        )?;
-        at_least(
-            "policy.rloo.num_iterations",
-            policy.rloo.num_iterations,
-            1,
-            "at least 1",
-        )?;
-        at_least(
-            "policy.rloo.micro_batch_size",
-            policy.rloo.micro_batch_size,
-            1,
-            "at least 1",
-        )?;
+        at_least("policy.rloo.num_generations", policy.rloo.num_generations, 2, "at least 2")?;
+        at_least("policy.rloo.num_iterations", policy.rloo.num_iterations, 1, "at least 1")?;
+        at_least("policy.rloo.micro_batch_size", policy.rloo.micro_batch_size, 1, "at least 1")?;
         let sampling = &policy.rloo.sampling;
-        at_least(
-            "policy.rloo.sampling.max_new_tokens",
-            sampling.max_new_tokens,
-            1,
-            "at least 1",
-        )?;
+        at_least("policy.rloo.sampling.max_new_tokens", sampling.max_new_tokens, 1, "at least 1")?;
         let (temperature, top_p) = (sampling.temperature, sampling.top_p);
-        range(
-            "policy.rloo.sampling.temperature",
-            temperature > 0.0,
-            temperature.to_string(),
-            "above 0",
-        )?;
+        range("policy.rloo.sampling.temperature", temperature > 0.0, temperature.to_string(), "above 0")?;
         range(
             "policy.rloo.sampling.top_p",
             top_p == 1.0,
             top_p.to_string(),
             "1: rollouts sample from the whole distribution",
         )?;
-        at_least(
-            "reward_model.batch_size",
-            self.reward_model.batch_size,
-            1,
-            "at least 1",
-        )?;
-        at_least(
-            "evaluation.prompts",
-            self.evaluation.prompts,
-            1,
-            "at least 1",
-        )?;
-        at_least(
-            "evaluation.resamples",
-            self.evaluation.resamples,
-            1,
-            "at least 1",
-        )?;
+        at_least("reward_model.batch_size", self.reward_model.batch_size, 1, "at least 1")?;
+        at_least("evaluation.prompts", self.evaluation.prompts, 1, "at least 1")?;
+        at_least("evaluation.resamples", self.evaluation.resamples, 1, "at least 1")?;
         if let Some(sft) = &self.sft {
             at_least("sft.batch_size", sft.batch_size, 1, "at least 1")?;
         }
         if let Some(pretraining) = &self.pretraining {
-            at_least(
-                "pretraining.batch_size",
-                pretraining.training.batch_size,
-                1,
-                "at least 1",
-            )?;
+            at_least("pretraining.batch_size", pretraining.training.batch_size, 1, "at least 1")?;
             at_least("pretraining.window", pretraining.window, 2, "at least 2")?;
         }
         if let super::DataRecipe::Files { held_out_share, .. } = self.data {
             let inside = held_out_share > 0.0 && held_out_share < 1.0;
-            range(
-                "data.held_out_share",
-                inside,
-                held_out_share.to_string(),
-                "between 0 and 1",
-            )?;
+            range("data.held_out_share", inside, held_out_share.to_string(), "between 0 and 1")?;
         }
         Ok(())
     }
@@ -224,15 +159,10 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), RecipeError> {
         Err(_) => toml::Value::String(value.into()),
     };
     let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let last = keys
-        .pop()
-        .filter(|key| !key.is_empty())
-        .ok_or_else(refused)?;
+    let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(refused)?;
     let mut place = table;
     for key in keys {
-        let next = place
-            .entry(key)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let next = place.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         place = next.as_table_mut().ok_or_else(refused)?;
     }
     place.insert(last.into(), value);
@@ -241,28 +171,16 @@ fn apply(table: &mut toml::Table, change: &str) -> Result<(), RecipeError> {
 
 fn malformed(recipe: &str, error: &toml::de::Error) -> RecipeError {
     let reason = error.to_string().trim_end().to_string();
-    RecipeError::Malformed {
-        recipe: recipe.into(),
-        suggestion: suggestion(error.message()),
-        reason,
-    }
+    RecipeError::Malformed { recipe: recipe.into(), suggestion: suggestion(error.message()), reason }
 }
 
 /// The known key nearest to an unknown one, from serde's message "unknown field `x`, expected one of `a`, `b`".
 fn suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let nearest = message
-        .contains("unknown field")
-        .then(|| quoted.next())
-        .flatten()
-        .and_then(|unknown| {
-            quoted.max_by(|a, b| {
-                strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
-            })
-        });
-    nearest.map_or(String::new(), |nearest| {
-        format!("\ndid you mean `{nearest}`?")
-    })
+    let nearest = message.contains("unknown field").then(|| quoted.next()).flatten().and_then(|unknown| {
+        quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+    });
+    nearest.map_or(String::new(), |nearest| format!("\ndid you mean `{nearest}`?"))
 }
 
 #[cfg(test)]
@@ -280,9 +198,7 @@ mod tests {
             let recipe = Recipe::read(name, &[]).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(Recipe::parse(name, &recipe.to_toml(), &[]).unwrap(), recipe);
             for ablation in &recipe.ablations {
-                recipe
-                    .with(&ablation.set)
-                    .unwrap_or_else(|error| panic!("{}: {error}", ablation.name));
+                recipe.with(&ablation.set).unwrap_or_else(|error| panic!("{}: {error}", ablation.name));
             }
         }
     }
@@ -315,10 +231,7 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_refused_by_name() {
         let message = changed(&["policy.rloo.num_generations=1"]).unwrap_err();
-        assert_eq!(
-            message,
-            "quickstart: policy.rloo.num_generations: found 1, expected at least 2"
-        );
+        assert_eq!(message, "quickstart: policy.rloo.num_generations: found 1, expected at least 2");
         assert!(changed(&["policy.rloo.sampling.temperature=0.0"]).is_err());
         assert!(changed(&["seed=-1"]).is_err());
     }
@@ -327,13 +240,10 @@ mod tests {
     fn a_missing_recipe_names_the_embedded_ones() {
         let message = Recipe::read("nowhere.toml", &[]).unwrap_err().to_string();
         assert!(
-            message.starts_with("nowhere.toml: ")
-                && message.contains("quickstart, full, truthfulqa"),
+            message.starts_with("nowhere.toml: ") && message.contains("quickstart, full, truthfulqa"),
             "{message}"
         );
-        let message = Recipe::parse("here", "seed = 1\nsed = 2", &[])
-            .unwrap_err()
-            .to_string();
+        let message = Recipe::parse("here", "seed = 1\nsed = 2", &[]).unwrap_err().to_string();
         assert!(message.starts_with("here: "), "{message}");
     }
 }

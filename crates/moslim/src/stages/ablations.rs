@@ -13,16 +13,10 @@ pub(crate) fn train(run: &Run, datasets: &Datasets) -> Result<Vec<Subject>, Erro
             run.progress.say(&format!("ablation: {}", ablation.name));
             let mut recipe = run.recipe.with(&ablation.set)?;
             recipe.ablations.clear();
-            let folder = run
-                .folder
-                .join("ablations")
-                .join(ablation.name.replace(' ', "-"));
+            let folder = run.folder.join("ablations").join(ablation.name.replace(' ', "-"));
             let fork = run.fork(recipe, &folder)?;
             optimize_policy(&fork, datasets)?;
-            Ok(Subject {
-                name: ablation.name.clone(),
-                folder: fork.policy_folder(),
-            })
+            Ok(Subject { name: ablation.name.clone(), folder: fork.policy_folder() })
         })
         .collect()
 }

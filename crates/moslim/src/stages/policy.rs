@@ -62,10 +62,7 @@ pub(crate) fn read_policy(run: &Run, device: &Device) -> Result<PolicyFolder, Er
     let path = run.policy_folder();
     match path.exists() {
         true => PolicyFolder::read(&path, device),
-        false => Err(Error::StageMissing {
-            path,
-            stage: "rloo",
-        }),
+        false => Err(Error::StageMissing { path, stage: "rloo" }),
     }
 }
 
@@ -73,16 +70,10 @@ pub(crate) fn read_policy(run: &Run, device: &Device) -> Result<PolicyFolder, Er
 pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedReward, Error> {
     let path = run.reward_model_folder();
     match path.exists() {
-        true => MappedReward::read(
-            &path,
-            run.recipe.mapping.clone(),
-            policy.lm.tokenizer.clone(),
-            &run.device,
-        ),
-        false => Err(Error::StageMissing {
-            path,
-            stage: "reward",
-        }),
+        true => {
+            MappedReward::read(&path, run.recipe.mapping.clone(), policy.lm.tokenizer.clone(), &run.device)
+        }
+        false => Err(Error::StageMissing { path, stage: "reward" }),
     }
 }
 
@@ -103,12 +94,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let rollout_seed = run.seed(Purpose::Rollouts);
 
     let stops = vec![start.lm.tokenizer.eos()];
-    let mut rloo = Rloo::new(
-        recipe.rloo.clone(),
-        start.lm.model.clone(),
-        stops,
-        recipe.max_steps,
-    );
+    let mut rloo = Rloo::new(recipe.rloo.clone(), start.lm.model.clone(), stops, recipe.max_steps);
     let mut log = run.log("policy")?;
     let mut snapshots = run.log("snapshots")?;
     snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, 0, 0.0)?)?;
@@ -119,70 +105,38 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         let step = index + 1;
         let prompts: Vec<PolicyPrompt> = rows
             .iter()
-            .map(|&row| {
-                policy_prompt(
-                    &start,
-                    &datasets.train_prompts[row],
-                    sampler.sample(&mut requests),
-                )
-            })
+            .map(|&row| policy_prompt(&start, &datasets.train_prompts[row], sampler.sample(&mut requests)))
             .collect::<Result<_, _>>()?;
         let rng = TokenRng::new(rollout_seed, step as u64);
         let stats = match recipe.shuffle_requests {
             false => rloo.step(&prompts, &mut reward, &rng)?,
-            true => rloo.step(
-                &prompts,
-                &mut ShuffledRequests {
-                    inner: &mut reward,
-                    rng: &mut shuffle,
-                },
-                &rng,
-            )?,
+            true => {
+                rloo.step(&prompts, &mut ShuffledRequests { inner: &mut reward, rng: &mut shuffle }, &rng)?
+            }
         };
         if step == 1 {
-            run.progress.say(&format!(
-                "first-minibatch ratio: |ratio - 1| = {:.1e}",
-                stats.ratio_error
-            ));
+            run.progress.say(&format!("first-minibatch ratio: |ratio - 1| = {:.1e}", stats.ratio_error));
             if stats.ratio_error > RATIO_LIMIT {
-                return Err(Error::FirstMinibatchRatio {
-                    found: stats.ratio_error,
-                    limit: RATIO_LIMIT,
-                });
+                return Err(Error::FirstMinibatchRatio { found: stats.ratio_error, limit: RATIO_LIMIT });
             }
         }
         if !stats.grad_norm.is_finite() {
             return Err(Error::Diverged { stage: STAGE, step });
         }
         n_answers += stats.n_answers;
-        let StepStats {
-            score,
-            kl,
-            mean_length,
-            ..
-        } = stats;
-        log.push(&PolicyLogStep {
-            step,
-            answers: n_answers,
-            stats,
-        })?;
+        let StepStats { score, kl, mean_length, .. } = stats;
+        log.push(&PolicyLogStep { step, answers: n_answers, stats })?;
         if step % recipe.eval_steps == 0 || step == recipe.max_steps {
             snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, step, kl)?)?;
         }
         progress.advance(|| format!("score {score:.3} kl {kl:.2} length {mean_length:.0}"));
     }
     progress.finish();
-    start
-        .with_model(rloo.policy().valid())
-        .write(&run.policy_folder())
+    start.with_model(rloo.policy().valid()).write(&run.policy_folder())
 }
 
 /// A prompt of policy optimisation from a question and a request.
-fn policy_prompt(
-    policy: &PolicyFolder,
-    question: &str,
-    request: Request,
-) -> Result<PolicyPrompt, Error> {
+fn policy_prompt(policy: &PolicyFolder, question: &str, request: Request) -> Result<PolicyPrompt, Error> {
     Ok(PolicyPrompt {
         text: question.into(),
         tokens: policy.encode(question, &request)?,
@@ -203,37 +157,19 @@ fn snapshot(
 ) -> Result<Snapshot, Error> {
     let recipe = &run.recipe.policy;
     let mut rng = run.rng(Purpose::Snapshots);
-    let one = moslim_data::RequestMix {
-        free: 0.0,
-        one: 1.0,
-        some: 0.0,
-        all: 0.0,
-    };
+    let one = moslim_data::RequestMix { free: 0.0, one: 1.0, some: 0.0, all: 0.0 };
     let sampler = PreferenceSampler::new(one, &datasets.schema)?;
-    let questions = datasets
-        .held_out_prompts
-        .iter()
-        .cycle()
-        .take(recipe.eval_answers);
-    let asked: Vec<(&str, Request)> = questions
-        .map(|question| (question.as_str(), sampler.sample(&mut rng)))
-        .collect();
+    let questions = datasets.held_out_prompts.iter().cycle().take(recipe.eval_answers);
+    let asked: Vec<(&str, Request)> =
+        questions.map(|question| (question.as_str(), sampler.sample(&mut rng))).collect();
     let now = start.with_model(rloo.policy().valid());
-    let pairs: Vec<(&str, &Request)> = asked
-        .iter()
-        .map(|(question, request)| (*question, request))
-        .collect();
+    let pairs: Vec<(&str, &Request)> = asked.iter().map(|(question, request)| (*question, request)).collect();
     let rng = TokenRng::new(run.seed(Purpose::Snapshots), step as u64);
     let answers = now.answer(&pairs, &recipe.rloo.sampling, &rng)?;
-    let texts: Vec<String> = answers
-        .iter()
-        .map(|answer| now.lm.tokenizer.decode(&answer.tokens))
-        .collect::<Result<_, _>>()?;
-    let exchanges: Vec<(&str, &str)> = pairs
-        .iter()
-        .zip(&texts)
-        .map(|((question, _), text)| (*question, text.as_str()))
-        .collect();
+    let texts: Vec<String> =
+        answers.iter().map(|answer| now.lm.tokenizer.decode(&answer.tokens)).collect::<Result<_, _>>()?;
+    let exchanges: Vec<(&str, &str)> =
+        pairs.iter().zip(&texts).map(|((question, _), text)| (*question, text.as_str())).collect();
     let requests: Vec<&Request> = pairs.iter().map(|(_, request)| *request).collect();
     let proxies = reward.score_texts(&exchanges, &requests)?;
     let answers = asked
@@ -256,23 +192,13 @@ struct ShuffledRequests<'a> {
 }
 
 impl Reward for ShuffledRequests<'_> {
-    fn score(
-        &mut self,
-        prompts: &[PolicyPrompt],
-        rollout: &Rollout,
-    ) -> Result<Vec<f64>, RewardError> {
-        let mut requests: Vec<Request> = prompts
-            .iter()
-            .map(|prompt| prompt.request.clone())
-            .collect();
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
+        let mut requests: Vec<Request> = prompts.iter().map(|prompt| prompt.request.clone()).collect();
         requests.shuffle(self.rng);
         let prompts: Vec<PolicyPrompt> = prompts
             .iter()
             .zip(requests)
-            .map(|(prompt, request)| PolicyPrompt {
-                request,
-                ..prompt.clone()
-            })
+            .map(|(prompt, request)| PolicyPrompt { request, ..prompt.clone() })
             .collect();
         self.inner.score(&prompts, rollout)
     }

@@ -6,9 +6,7 @@ use std::path::Path;
 use burn::module::Module;
 use moslim_data::LabeledResponse;
 use moslim_reward_mapping::TargetStats;
-use moslim_reward_model::{
-    FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit,
-};
+use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 
 use crate::mapped_reward::{classify, write_reward_model};
 use crate::run::Purpose;
@@ -78,44 +76,20 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
     let mut progress = run.progress.stage(training.stage, steps as usize);
     let mut log = run.log(&training.stage.replace(' ', "_"))?;
     let mut failed = Ok(());
-    let names: Vec<&str> = datasets
-        .schema
-        .objectives()
-        .iter()
-        .map(|objective| objective.name.as_str())
-        .collect();
-    let model = fit(
-        model,
-        &examples,
-        training.config,
-        run.seed(training.order),
-        |step| {
-            failed = run
-                .check_interrupted(training.stage)
-                .and_then(|()| log.push(step));
-            if !step.grad_norm.is_finite() {
-                failed = Err(Error::Diverged {
-                    stage: training.stage,
-                    step: step.step,
-                });
-            }
-            progress.advance(|| {
-                let losses = names
-                    .iter()
-                    .zip(&step.head_losses)
-                    .filter_map(|(name, loss)| Some((name, (*loss)?)));
-                losses
-                    .map(|(name, loss)| format!("{name} {loss:.3}"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            });
-            if failed.is_err() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    );
+    let names: Vec<&str> =
+        datasets.schema.objectives().iter().map(|objective| objective.name.as_str()).collect();
+    let model = fit(model, &examples, training.config, run.seed(training.order), |step| {
+        failed = run.check_interrupted(training.stage).and_then(|()| log.push(step));
+        if !step.grad_norm.is_finite() {
+            failed = Err(Error::Diverged { stage: training.stage, step: step.step });
+        }
+        progress.advance(|| {
+            let losses =
+                names.iter().zip(&step.head_losses).filter_map(|(name, loss)| Some((name, (*loss)?)));
+            losses.map(|(name, loss)| format!("{name} {loss:.3}")).collect::<Vec<_>>().join(" ")
+        });
+        if failed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     failed?;
     progress.finish();
 

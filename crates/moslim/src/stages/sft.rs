@@ -2,9 +2,7 @@
 
 use burn::optim::GradientsParams;
 use moslim_data::PromptCodec;
-use moslim_lm::{
-    CausalLm, EpochBatches, Exchange, LlamaConfig, ModelFolder, Optimizer, Tokenizer, sft_loss,
-};
+use moslim_lm::{CausalLm, EpochBatches, Exchange, LlamaConfig, ModelFolder, Optimizer, Tokenizer, sft_loss};
 use serde_json::json;
 
 use crate::run::Purpose;
@@ -18,12 +16,7 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         Some(pretraining) => pretraining
             .files
             .iter()
-            .map(|path| {
-                Ok((
-                    path.clone(),
-                    std::fs::read_to_string(path).map_err(Error::io(path))?,
-                ))
-            })
+            .map(|path| Ok((path.clone(), std::fs::read_to_string(path).map_err(Error::io(path))?)))
             .collect::<Result<_, Error>>()?,
     };
     let mut lm = start_model(run, datasets, &texts)?;
@@ -43,20 +36,10 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             }
         }
         let bos = vec![lm.tokenizer.bos()];
-        let examples: Vec<(Vec<u32>, Vec<u32>)> = windows
-            .into_iter()
-            .map(|window| (bos.clone(), window))
-            .collect();
+        let examples: Vec<(Vec<u32>, Vec<u32>)> =
+            windows.into_iter().map(|window| (bos.clone(), window)).collect();
         let order = Purpose::PretrainingOrder;
-        lm.model = descend(
-            run,
-            "pretraining",
-            lm.model,
-            &examples,
-            &pretraining.training,
-            order,
-            &mut log,
-        )?;
+        lm.model = descend(run, "pretraining", lm.model, &examples, &pretraining.training, order, &mut log)?;
     }
     if let Some(sft) = &recipe.sft {
         let tokenizer = &lm.tokenizer;
@@ -64,21 +47,10 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             .sft
             .iter()
             .map(|(question, answer)| {
-                Ok((
-                    tokenizer.encode_prompt(question)?,
-                    tokenizer.encode_response(answer)?,
-                ))
+                Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?))
             })
             .collect::<Result<_, Error>>()?;
-        lm.model = descend(
-            run,
-            "sft",
-            lm.model,
-            &examples,
-            sft,
-            Purpose::SftOrder,
-            &mut log,
-        )?;
+        lm.model = descend(run, "sft", lm.model, &examples, sft, Purpose::SftOrder, &mut log)?;
     }
     PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder())
 }
@@ -102,19 +74,10 @@ fn start_model(
             num_attention_heads,
             num_key_value_heads,
         } => {
-            let questions_and_answers = datasets
-                .sft
-                .iter()
-                .flat_map(|(question, answer)| [question, answer]);
-            let corpus: Vec<&str> = questions_and_answers
-                .chain(texts.iter().map(|(_, text)| text))
-                .map(String::as_str)
-                .collect();
-            let whole_tokens = if *request_tokens {
-                codec.items()
-            } else {
-                vec![]
-            };
+            let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
+            let corpus: Vec<&str> =
+                questions_and_answers.chain(texts.iter().map(|(_, text)| text)).map(String::as_str).collect();
+            let whole_tokens = if *request_tokens { codec.items() } else { vec![] };
             let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
             let config = LlamaConfig {
                 num_key_value_heads: *num_key_value_heads,
@@ -131,11 +94,7 @@ fn start_model(
             };
             config.check(&run.folder.join("recipe.toml"))?;
             let model = CausalLm::new(&config, &mut run.rng(Purpose::ModelWeights), &device);
-            Ok(ModelFolder {
-                config,
-                tokenizer,
-                model,
-            })
+            Ok(ModelFolder { config, tokenizer, model })
         }
     }
 }
@@ -154,17 +113,13 @@ fn descend(
     let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
     let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
     let mut progress = run.progress.stage(stage, total_steps);
-    for (index, rows) in EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order))
-        .take(total_steps)
-        .enumerate()
+    for (index, rows) in
+        EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order)).take(total_steps).enumerate()
     {
         run.check_interrupted(stage)?;
         let batch: Vec<Exchange<'_>> = rows
             .iter()
-            .map(|&row| Exchange {
-                prompt: &examples[row].0,
-                response: &examples[row].1,
-            })
+            .map(|&row| Exchange { prompt: &examples[row].0, response: &examples[row].1 })
             .collect();
         let loss = sft_loss(&model, &batch);
         let value = f64::from(loss.clone().into_scalar::<f32>());
@@ -173,12 +128,11 @@ fn descend(
         let grad_norm;
         (model, grad_norm) = optimizer.step(model, gradients);
         if !grad_norm.is_finite() {
-            return Err(Error::Diverged {
-                stage,
-                step: index + 1,
-            });
+            return Err(Error::Diverged { stage, step: index + 1 });
         }
-        log.push(&json!({ "stage": stage, "step": index + 1, "loss": value, "grad_norm": grad_norm, "lr": lr }))?;
+        log.push(
+            &json!({ "stage": stage, "step": index + 1, "loss": value, "grad_norm": grad_norm, "lr": lr }),
+        )?;
         progress.advance(|| format!("loss {value:.3}"));
     }
     progress.finish();

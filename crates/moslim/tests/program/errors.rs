@@ -7,41 +7,22 @@ use crate::{TINY, assert_success, failure, moslim, tiny};
 #[test]
 fn recipes_that_cannot_be_used() {
     let message = failure(&moslim(&["train", "nowhere.toml", "--quiet"]), 1);
-    assert!(
-        message.contains("nowhere.toml: No such file") && message.contains("quickstart"),
-        "{message}"
-    );
+    assert!(message.contains("nowhere.toml: No such file") && message.contains("quickstart"), "{message}");
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");
     let printed = moslim(&["recipe", "quickstart"]);
     assert_success(&printed);
-    let text = String::from_utf8(printed.stdout)
-        .unwrap()
-        .replace("max_steps", "max_step");
+    let text = String::from_utf8(printed.stdout).unwrap().replace("max_steps", "max_step");
     std::fs::write(&recipe, text).unwrap();
     let message = failure(&moslim(&["train", recipe.to_str().unwrap(), "--quiet"]), 1);
     assert!(
-        message.contains("unknown field `max_step`")
-            && message.contains("did you mean `max_steps`?"),
+        message.contains("unknown field `max_step`") && message.contains("did you mean `max_steps`?"),
         "{message}"
     );
+    let message = failure(&moslim(&["recipe", "--set", "policy.rloo.num_generations=1"]), 1);
+    assert!(message.contains("policy.rloo.num_generations: found 1, expected at least 2"), "{message}");
     let message = failure(
-        &moslim(&["recipe", "--set", "policy.rloo.num_generations=1"]),
-        1,
-    );
-    assert!(
-        message.contains("policy.rloo.num_generations: found 1, expected at least 2"),
-        "{message}"
-    );
-    let message = failure(
-        &moslim(&[
-            "train",
-            "--device",
-            "abacus",
-            "--out",
-            folder.path().to_str().unwrap(),
-            "--overwrite",
-        ]),
+        &moslim(&["train", "--device", "abacus", "--out", folder.path().to_str().unwrap(), "--overwrite"]),
         1,
     );
     assert!(message.contains("device `abacus`: expected"), "{message}");
@@ -66,11 +47,7 @@ fn data_that_cannot_be_used() {
         ];
         failure(&moslim(&arguments), 1)
     };
-    assert!(
-        train().contains("answers.jsonl: No such file"),
-        "{}",
-        train()
-    );
+    assert!(train().contains("answers.jsonl: No such file"), "{}", train());
     let good = r#"{"prompt": "a", "response": "b", "labels": {"truthful": 1}}"#;
     for (line, expected) in [
         ("", "answers.jsonl: "),
@@ -78,18 +55,11 @@ fn data_that_cannot_be_used() {
             r#"{"prompt": "a", "response": "b", "labels": {"truthful": 7}}"#,
             "answers.jsonl:2: truthful: level 7, expected 0..=1",
         ),
-        (
-            r#"{"prompt": "a", "response": "b", "labels": {"wisdom": 1}}"#,
-            "answers.jsonl:2: ",
-        ),
+        (r#"{"prompt": "a", "response": "b", "labels": {"wisdom": 1}}"#, "answers.jsonl:2: "),
         (r#"{"prompt": "a"}"#, "answers.jsonl:2: "),
         ("not json", "answers.jsonl:2: "),
     ] {
-        let content = if line.is_empty() {
-            String::new()
-        } else {
-            format!("{good}\n{line}\n")
-        };
+        let content = if line.is_empty() { String::new() } else { format!("{good}\n{line}\n") };
         std::fs::write(&file, content).unwrap();
         let message = train();
         assert!(message.contains(expected), "{line}: {message}");
@@ -97,28 +67,18 @@ fn data_that_cannot_be_used() {
     // One question cannot stand on both sides of a split.
     std::fs::write(&file, good).unwrap();
     assert!(train().contains("no question in the"), "{}", train());
-    let message = failure(
-        &tiny("train", &out, &["data.held_out_answers=0"])
-            .arg("--overwrite")
-            .output()
-            .unwrap(),
-        1,
-    );
-    assert!(
-        message.contains("data.held_out_answers: 0, expected at least 1"),
-        "{message}"
-    );
+    let message =
+        failure(&tiny("train", &out, &["data.held_out_answers=0"]).arg("--overwrite").output().unwrap(), 1);
+    assert!(message.contains("data.held_out_answers: 0, expected at least 1"), "{message}");
 }
 
 #[test]
 fn folders_that_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for (stage, expected) in [
-        ("reward", "run `moslim sft`"),
-        ("rloo", "run `moslim sft`"),
-        ("eval", "run `moslim sft`"),
-    ] {
+    for (stage, expected) in
+        [("reward", "run `moslim sft`"), ("rloo", "run `moslim sft`"), ("eval", "run `moslim sft`")]
+    {
         let message = failure(&tiny(stage, &out, &[]).output().unwrap(), 1);
         assert!(message.contains(expected), "{message}");
     }
@@ -130,29 +90,16 @@ fn folders_that_cannot_be_used() {
 
     let generate = |want: &str| {
         let model = out.join("start");
-        moslim(&[
-            "generate",
-            "--model",
-            model.to_str().unwrap(),
-            "--prompt",
-            "its food ?",
-            "--want",
-            want,
-        ])
+        moslim(&["generate", "--model", model.to_str().unwrap(), "--prompt", "its food ?", "--want", want])
     };
     assert_success(&generate("helpfulness=5"));
     assert!(failure(&generate("wisdom=5"), 1).contains("wisdom"));
-    assert!(
-        failure(&generate("helpfulness=7"), 1).contains("helpfulness: level 7, expected 1..=5")
-    );
+    assert!(failure(&generate("helpfulness=7"), 1).contains("helpfulness: level 7, expected 1..=5"));
     std::fs::write(out.join("start/model.safetensors"), b"torn").unwrap();
     assert!(failure(&generate("helpfulness=5"), 1).contains("model.safetensors"));
     std::fs::remove_file(out.join("start/config.json")).unwrap();
     assert!(failure(&generate("helpfulness=5"), 1).contains("config.json: No such file"));
-    let message = failure(
-        &moslim(&["generate", "--model", "nowhere", "--prompt", "x"]),
-        1,
-    );
+    let message = failure(&moslim(&["generate", "--model", "nowhere", "--prompt", "x"]), 1);
     assert!(message.contains("nowhere"), "{message}");
 }
 
@@ -176,25 +123,15 @@ fn a_full_disk_leaves_no_half_written_model() {
     let out = folder.path().join("run");
     let mut changes = TINY.to_vec();
     changes.extend(["model.hidden_size=64", "sft.num_train_epochs=0.1"]);
-    let sets = changes
-        .iter()
-        .map(|change| format!("--set '{change}'"))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let sets = changes.iter().map(|change| format!("--set '{change}'")).collect::<Vec<_>>().join(" ");
     // Ignoring the signal turns the limit into an error of the write.
     let script = format!(
         "trap '' XFSZ; ulimit -f 64; exec {:?} sft quickstart --quiet --out {out:?} {sets}",
         env!("CARGO_BIN_EXE_moslim")
     );
-    let output = std::process::Command::new("bash")
-        .args(["-c", &script])
-        .output()
-        .unwrap();
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
     let message = failure(&output, 1);
-    assert!(
-        message.contains("model.safetensors") && message.contains("File too large"),
-        "{message}"
-    );
+    assert!(message.contains("model.safetensors") && message.contains("File too large"), "{message}");
     assert!(!out.join("start").exists());
     assert_nothing_unfinished(&out);
 }
@@ -218,10 +155,8 @@ fn an_interrupt_ends_the_run_cleanly() {
         );
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let interrupt = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
+    let interrupt =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
     let message = failure(&child.wait_with_output().unwrap(), 130);
     assert!(message.contains("interrupted during policy"), "{message}");
@@ -231,8 +166,6 @@ fn an_interrupt_ends_the_run_cleanly() {
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(
         text.ends_with('\n')
-            && text
-                .lines()
-                .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+            && text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
     );
 }

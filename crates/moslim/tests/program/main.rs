@@ -58,9 +58,5 @@ fn failure(output: &Output, code: i32) -> String {
 
 #[track_caller]
 fn assert_success(output: &Output) {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

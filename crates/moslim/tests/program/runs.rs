@@ -23,22 +23,15 @@ fn without_times(mut results: Value) -> String {
 fn a_run_writes_models_results_and_a_page_and_its_policy_answers() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let ablation =
-        r#"ablations=[{ name = "requests shuffled", set = ["policy.shuffle_requests=true"] }]"#;
+    let ablation = r#"ablations=[{ name = "requests shuffled", set = ["policy.shuffle_requests=true"] }]"#;
     assert_success(&tiny("train", &out, &[ablation]).output().unwrap());
 
     let results = results(&out);
     for objective in ["helpfulness", "honesty", "harmlessness"] {
         for (part, measures) in [
-            (
-                "reward_model",
-                &["intensity_accuracy", "majority", "mae", "ece"][..],
-            ),
+            ("reward_model", &["intensity_accuracy", "majority", "mae", "ece"][..]),
             ("start", &["spearman", "exact", "mean_level"]),
-            (
-                "policy",
-                &["spearman", "exact", "mae", "mean_level_unasked"],
-            ),
+            ("policy", &["spearman", "exact", "mae", "mean_level_unasked"]),
             ("policy_all_asked", &["spearman", "exact", "mae"]),
             ("policy_greedy", &["spearman", "exact", "mae"]),
         ] {
@@ -54,45 +47,23 @@ fn a_run_writes_models_results_and_a_page_and_its_policy_answers() {
     for stage in ["sft", "reward_model", "policy", "evaluation"] {
         assert!(results["seconds"][stage].as_f64().unwrap() > 0.0, "{stage}");
     }
-    assert!(
-        results["checks"]["first_minibatch_ratio_error"]
-            .as_f64()
-            .unwrap()
-            < 1e-4
-    );
+    assert!(results["checks"]["first_minibatch_ratio_error"].as_f64().unwrap() < 1e-4);
     assert_eq!(results["seed"], 0);
     assert_eq!(results["cross_talk"].as_array().unwrap().len(), 3);
     assert_eq!(results["curve"]["points"].as_array().unwrap().len(), 3);
     assert!(results["ablations"]["requests shuffled"]["one_asked"]["honesty"]["exact"].is_number());
 
     let page = std::fs::read_to_string(out.join("report/index.html")).unwrap();
-    assert!(
-        page.contains("<svg") && page.contains("requests shuffled") && page.ends_with("</html>\n")
-    );
-    assert!(
-        !page.contains("src=\"http") && !page.contains("href=\"http"),
-        "the page needs the network"
-    );
+    assert!(page.contains("<svg") && page.contains("requests shuffled") && page.ends_with("</html>\n"));
+    assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "the page needs the network");
 
     let policy = out.join("policy");
     let policy = policy.to_str().unwrap();
-    let want = [
-        "generate",
-        "--model",
-        policy,
-        "--prompt",
-        "its food ?",
-        "--want",
-        "helpfulness=5,honesty=2",
-    ];
+    let want = ["generate", "--model", policy, "--prompt", "its food ?", "--want", "helpfulness=5,honesty=2"];
     let answer = moslim(&want);
     assert_success(&answer);
     assert!(!answer.stdout.is_empty());
-    assert_eq!(
-        answer.stdout,
-        moslim(&want).stdout,
-        "the seed decides the answer"
-    );
+    assert_eq!(answer.stdout, moslim(&want).stdout, "the seed decides the answer");
 }
 
 #[test]
@@ -104,14 +75,8 @@ fn the_same_seed_gives_the_same_results_and_stages_alone_do_too() {
         assert_success(&tiny(stage, &parts, &[]).output().unwrap());
     }
     assert_success(&tiny("train", &other, &["seed=1"]).output().unwrap());
-    assert_eq!(
-        without_times(results(&whole)),
-        without_times(results(&parts))
-    );
-    assert_ne!(
-        without_times(results(&whole)),
-        without_times(results(&other))
-    );
+    assert_eq!(without_times(results(&whole)), without_times(results(&parts)));
+    assert_ne!(without_times(results(&whole)), without_times(results(&other)));
 }
 
 #[test]
@@ -120,11 +85,9 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     let labeled = folder.path().join("answers.jsonl");
     let mut lines = String::new();
     for question in 0..30 {
-        for (answer, truthful, helpful) in [
-            ("it is so", 0, 1),
-            ("nobody knows", 1, 0),
-            ("it is not so", 1, 1),
-        ] {
+        for (answer, truthful, helpful) in
+            [("it is so", 0, 1), ("nobody knows", 1, 0), ("it is not so", 1, 1)]
+        {
             lines += &format!(
                 "{{\"prompt\": \"is it {question}?\", \"response\": \"{answer}\", \
                  \"labels\": {{\"truthful\": {truthful}, \"helpful\": {helpful}}}}}\n"
@@ -133,20 +96,13 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     }
     std::fs::write(&labeled, lines).unwrap();
     let text = folder.path().join("text.txt");
-    std::fs::write(
-        &text,
-        "Once upon a time nobody knew whether it was so. ".repeat(40),
-    )
-    .unwrap();
+    std::fs::write(&text, "Once upon a time nobody knew whether it was so. ".repeat(40)).unwrap();
 
     let out = folder.path().join("run");
     let mut command = command(&["train", "truthfulqa", "--quiet", "--out"]);
     command.arg(&out);
     // The tiny changes but for the sizes of the testbed, which have no place among files.
-    let changes = TINY
-        .iter()
-        .filter(|change| !change.starts_with("data."))
-        .map(ToString::to_string);
+    let changes = TINY.iter().filter(|change| !change.starts_with("data.")).map(ToString::to_string);
     let files = [
         format!("data.labeled={labeled:?}"),
         format!("pretraining.files=[{text:?}]"),

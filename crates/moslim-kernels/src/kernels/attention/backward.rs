@@ -33,19 +33,14 @@ pub(crate) fn backward(attention: &Attention, upstream: &Upstream) -> AttentionG
     let query_gradients = HeadsMut::new(&mut query, query_shape);
     let key_gradients = HeadsMut::new(&mut key, key_shape);
     let value_gradients = HeadsMut::new(&mut value, key_shape);
-    (0..batch * key_heads)
-        .into_par_iter()
-        .with_min_len(attention.heads_per_task())
-        .for_each_init(Scratch::default, |scratch, index| {
+    (0..batch * key_heads).into_par_iter().with_min_len(attention.heads_per_task()).for_each_init(
+        Scratch::default,
+        |scratch, index| {
             let (row, key_head) = (index / key_heads, index % key_heads);
             let visible = attention.start(row)..key_time;
             // SAFETY: every index occurs once, and query heads belong to one key head.
-            let (mut key, mut value) = unsafe {
-                (
-                    key_gradients.head(row, key_head),
-                    value_gradients.head(row, key_head),
-                )
-            };
+            let (mut key, mut value) =
+                unsafe { (key_gradients.head(row, key_head), value_gradients.head(row, key_head)) };
             for head in key_head * attention.group()..(key_head + 1) * attention.group() {
                 // SAFETY: as above.
                 let query = unsafe { query_gradients.head(row, head) };
@@ -54,14 +49,10 @@ pub(crate) fn backward(attention: &Attention, upstream: &Upstream) -> AttentionG
                     key: key.rows(visible.clone()),
                     value: value.rows(visible.clone()),
                 };
-                backward_head(
-                    &attention.head(row, head),
-                    &upstream.head(row, head),
-                    scratch,
-                    gradients,
-                );
+                backward_head(&attention.head(row, head), &upstream.head(row, head), scratch, gradients);
             }
-        });
+        },
+    );
     AttentionGradients { query, key, value }
 }
 
@@ -69,11 +60,7 @@ impl<'a> Upstream<'a> {
     fn head(&self, row: usize, head: usize) -> HeadUpstream<'a> {
         let [_, heads, time, _] = self.out.shape();
         let logsumexp = &self.logsumexp[(row * heads + head) * time..][..time];
-        HeadUpstream {
-            out: self.out.head(row, head),
-            logsumexp,
-            gradient: self.gradient.head(row, head),
-        }
+        HeadUpstream { out: self.out.head(row, head), logsumexp, gradient: self.gradient.head(row, head) }
     }
 }
 
@@ -100,12 +87,7 @@ struct Scratch {
 }
 
 /// With `P = softmax(S)` and `O = P·V`: `dV = Pᵀ·dO`, `dP = dO·Vᵀ`, `dS = P ∘ (dP - rowsum(dO ∘ O))`, `dQ = dS·K`, `dK = dSᵀ·Q`.
-fn backward_head(
-    head: &Head,
-    upstream: &HeadUpstream,
-    scratch: &mut Scratch,
-    mut gradients: HeadGradients,
-) {
+fn backward_head(head: &Head, upstream: &HeadUpstream, scratch: &mut Scratch, mut gradients: HeadGradients) {
     let time = head.query.shape()[0];
     let stride = head.score_stride();
     scratch.keys.pack(head.key);
@@ -115,20 +97,9 @@ fn backward_head(
     for first in (0..time).step_by(QUERY_BLOCK) {
         let block = first..time.min(first + QUERY_BLOCK);
         let n_keys = head.n_visible(block.end - 1);
-        let (queries, gradient) = (
-            head.query.rows(block.clone()),
-            upstream.gradient.rows(block.clone()),
-        );
-        scratch.keys.scores(
-            queries,
-            n_keys,
-            head.scale,
-            &mut scratch.probabilities,
-            stride,
-        );
-        scratch
-            .values
-            .scores(gradient, n_keys, 1.0, &mut scratch.score_gradients, stride);
+        let (queries, gradient) = (head.query.rows(block.clone()), upstream.gradient.rows(block.clone()));
+        scratch.keys.scores(queries, n_keys, head.scale, &mut scratch.probabilities, stride);
+        scratch.values.scores(gradient, n_keys, 1.0, &mut scratch.score_gradients, stride);
         run(SoftmaxBackward {
             head,
             upstream,
@@ -139,24 +110,10 @@ fn backward_head(
             stride,
         });
         let view = |scores| Matrix::new(scores, [block.len(), n_keys], [stride, 1]);
-        let (probabilities, score_gradients) =
-            (view(&scratch.probabilities), view(&scratch.score_gradients));
-        add_product(
-            probabilities.transposed(),
-            gradient,
-            gradients.value.rows(0..n_keys),
-        );
-        add_product(
-            score_gradients.transposed(),
-            queries,
-            gradients.key.rows(0..n_keys),
-        );
-        multiply(
-            score_gradients,
-            head.key.rows(0..n_keys),
-            1.0,
-            gradients.query.rows(block),
-        );
+        let (probabilities, score_gradients) = (view(&scratch.probabilities), view(&scratch.score_gradients));
+        add_product(probabilities.transposed(), gradient, gradients.value.rows(0..n_keys));
+        add_product(score_gradients.transposed(), queries, gradients.key.rows(0..n_keys));
+        multiply(score_gradients, head.key.rows(0..n_keys), 1.0, gradients.query.rows(block));
     }
 }
 
@@ -183,15 +140,10 @@ impl Kernel for SoftmaxBackward<'_> {
         for (query, (probabilities, score_gradients)) in self.block.zip(rows) {
             let n_visible = self.head.n_visible(query);
             let logsumexp = self.upstream.logsumexp[query];
-            let mean = dot::<FMA, 8>(
-                self.upstream.gradient.row(query),
-                self.upstream.out.row(query),
-            );
+            let mean = dot::<FMA, 8>(self.upstream.gradient.row(query), self.upstream.out.row(query));
             // Whole lanes only, then zeros over what they computed too much.
             let n_lanes = n_visible.next_multiple_of(LANES);
-            let lanes = probabilities[..n_lanes]
-                .iter_mut()
-                .zip(&mut score_gradients[..n_lanes]);
+            let lanes = probabilities[..n_lanes].iter_mut().zip(&mut score_gradients[..n_lanes]);
             for (probability, gradient) in lanes {
                 *probability = exp::<FMA>(*probability - logsumexp);
                 *gradient = *probability * (*gradient - mean) * self.head.scale;

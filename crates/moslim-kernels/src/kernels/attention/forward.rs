@@ -18,16 +18,15 @@ pub(crate) fn forward(attention: &Attention) -> (Vec<f32>, Vec<f32>) {
     let mut out = vec![0.0; batch * heads * time * head_dim];
     let mut logsumexp = vec![0.0; batch * heads * time];
     let out_heads = HeadsMut::new(&mut out, shape);
-    logsumexp
-        .par_chunks_mut(time)
-        .enumerate()
-        .with_min_len(attention.heads_per_task())
-        .for_each_init(Scratch::default, |scratch, (index, logsumexp)| {
+    logsumexp.par_chunks_mut(time).enumerate().with_min_len(attention.heads_per_task()).for_each_init(
+        Scratch::default,
+        |scratch, (index, logsumexp)| {
             let (row, head) = (index / heads, index % heads);
             // SAFETY: every index occurs once.
             let out = unsafe { out_heads.head(row, head) };
             forward_head(&attention.head(row, head), scratch, out, logsumexp);
-        });
+        },
+    );
     (out, logsumexp)
 }
 
@@ -51,28 +50,14 @@ fn forward_head(head: &Head, scratch: &mut Scratch, mut out: MatrixMut, logsumex
         let queries = head.query.rows(block.clone());
         let scores = &mut scratch.scores[..block.len() * stride];
         if packed {
-            scratch
-                .keys
-                .scores(queries, n_keys, head.scale, scores, stride);
+            scratch.keys.scores(queries, n_keys, head.scale, scores, stride);
         } else {
             let scores = MatrixMut::new(scores, [block.len(), n_keys], stride);
             multiply_transposed(queries, head.key.rows(0..n_keys), head.scale, scores);
         }
-        run(Softmax {
-            head,
-            first,
-            n_keys,
-            scores,
-            stride,
-            logsumexp: &mut logsumexp[block.clone()],
-        });
+        run(Softmax { head, first, n_keys, scores, stride, logsumexp: &mut logsumexp[block.clone()] });
         let probabilities = Matrix::new(scores, [block.len(), n_keys], [stride, 1]);
-        multiply(
-            probabilities,
-            head.value.rows(0..n_keys),
-            1.0,
-            out.rows(block),
-        );
+        multiply(probabilities, head.value.rows(0..n_keys), 1.0, out.rows(block));
     }
 }
 
@@ -92,10 +77,7 @@ impl Kernel for Softmax<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let rows = self
-            .scores
-            .chunks_exact_mut(self.stride)
-            .zip(self.logsumexp);
+        let rows = self.scores.chunks_exact_mut(self.stride).zip(self.logsumexp);
         for (query, (row, logsumexp)) in (self.first..).zip(rows) {
             let n_visible = self.head.n_visible(query);
             // Whole lanes only: what stands behind the visible scores adds nothing to their sum.

@@ -1,10 +1,7 @@
 //! Small matrix products inside one thread, with operands in the cache.
 //!
 //! Written with vector types: the compiler does not keep an array of accumulators in registers, which costs a factor of seven.
-#![allow(
-    unsafe_code,
-    reason = "vector intrinsics work on pointers and need their instruction set"
-)]
+#![allow(unsafe_code, reason = "vector intrinsics work on pointers and need their instruction set")]
 
 mod transposed;
 mod vector;
@@ -55,11 +52,7 @@ impl Product {
             b.shape(),
             out.shape()
         );
-        assert_eq!(
-            b.strides()[1],
-            1,
-            "the rows of the second operand are contiguous"
-        );
+        assert_eq!(b.strides()[1], 1, "the rows of the second operand are contiguous");
         Self {
             rows,
             columns,
@@ -92,10 +85,7 @@ impl Product {
 
     /// As many strips of `V` registers of columns as fit, from column `first` on; returns the first column that is left.
     #[inline(always)]
-    unsafe fn strips<V: Vector, const ROWS: usize, const REGISTERS: usize>(
-        self,
-        mut first: usize,
-    ) -> usize {
+    unsafe fn strips<V: Vector, const ROWS: usize, const REGISTERS: usize>(self, mut first: usize) -> usize {
         while first + REGISTERS * V::WIDTH <= self.columns {
             // SAFETY: the strip ends before the last column, and every block of rows before the last row.
             unsafe {
@@ -119,11 +109,7 @@ impl Product {
 
     /// `ROWS` rows and `REGISTERS` vectors of columns, all sums in registers.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize>(
-        self,
-        row: usize,
-        column: usize,
-    ) {
+    unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize>(self, row: usize, column: usize) {
         // SAFETY: the caller keeps rows and columns inside the product, whose pointers cover them.
         unsafe {
             let mut sums = [[V::splat(0.0); REGISTERS]; ROWS];
@@ -144,14 +130,8 @@ impl Product {
             let scale = V::splat(self.scale);
             for (i, sums) in sums.into_iter().enumerate() {
                 for (j, sum) in sums.into_iter().enumerate() {
-                    let out = self
-                        .out
-                        .add((row + i) * self.out_row_stride + column + j * V::WIDTH);
-                    let before = if self.accumulate {
-                        V::load(out)
-                    } else {
-                        V::splat(0.0)
-                    };
+                    let out = self.out.add((row + i) * self.out_row_stride + column + j * V::WIDTH);
+                    let before = if self.accumulate { V::load(out) } else { V::splat(0.0) };
                     before.add_product(scale, sum).store(out);
                 }
             }
@@ -213,14 +193,9 @@ mod tests {
 
     #[test]
     fn every_instruction_set_gives_the_product_of_three_loops() {
-        for (rows, inner, columns) in [
-            (1, 5, 1),
-            (3, 24, 65),
-            (9, 1, 47),
-            (17, 12, 24),
-            (8, 64, 63),
-            (4, 0, 5),
-        ] {
+        for (rows, inner, columns) in
+            [(1, 5, 1), (3, 24, 65), (9, 1, 47), (17, 12, 24), (8, 64, 63), (4, 0, 5)]
+        {
             let (a_data, b_data) = (integers(inner * rows, 5), integers(inner * columns, 3));
             let before = integers(rows * columns, 4);
             for set in InstructionSet::available() {
@@ -232,9 +207,8 @@ mod tests {
                 unsafe { Product::new(a, b, 2.0, true, view).run(set) };
                 for i in 0..rows {
                     for j in 0..columns {
-                        let sum: f32 = (0..inner)
-                            .map(|k| a_data[k * rows + i] * b_data[k * columns + j])
-                            .sum();
+                        let sum: f32 =
+                            (0..inner).map(|k| a_data[k * rows + i] * b_data[k * columns + j]).sum();
                         assert_eq!(
                             out[i * columns + j],
                             before[i * columns + j] + 2.0 * sum,
@@ -255,10 +229,7 @@ mod tests {
             1.0,
             MatrixMut::new(&mut out, [2, 2], 5),
         );
-        assert_eq!(
-            out,
-            [3.0, 4.0, 9.0, 9.0, 9.0, 6.0, 8.0, 9.0, 9.0, 9.0, 9.0, 9.0]
-        );
+        assert_eq!(out, [3.0, 4.0, 9.0, 9.0, 9.0, 6.0, 8.0, 9.0, 9.0, 9.0, 9.0, 9.0]);
     }
 
     #[test]

@@ -8,24 +8,9 @@ use super::vector::Vector;
 
 /// `out = scale · a · bᵀ`. The rows of `a` and `b` are contiguous.
 pub(crate) fn multiply_transposed(a: Matrix, b: Matrix, scale: f32, out: MatrixMut) {
-    assert!(
-        a.strides()[1] == 1 && b.strides()[1] == 1,
-        "contiguous rows"
-    );
-    assert_eq!(
-        a.shape()[1],
-        b.shape()[1],
-        "{:?} · {:?}ᵀ",
-        a.shape(),
-        b.shape()
-    );
-    assert_eq!(
-        out.shape(),
-        [a.shape()[0], b.shape()[0]],
-        "{:?} · {:?}ᵀ",
-        a.shape(),
-        b.shape()
-    );
+    assert!(a.strides()[1] == 1 && b.strides()[1] == 1, "contiguous rows");
+    assert_eq!(a.shape()[1], b.shape()[1], "{:?} · {:?}ᵀ", a.shape(), b.shape());
+    assert_eq!(out.shape(), [a.shape()[0], b.shape()[0]], "{:?} · {:?}ᵀ", a.shape(), b.shape());
     // SAFETY: shapes fit, rows are contiguous, and the set was just detected.
     unsafe {
         match InstructionSet::detect() {

@@ -95,29 +95,8 @@ macro_rules! vector {
 }
 
 #[cfg(target_arch = "x86_64")]
-vector!(
-    __m128,
-    4,
-    _mm_set1_ps,
-    _mm_loadu_ps,
-    _mm_storeu_ps,
-    _mm_fmadd_ps
-);
+vector!(__m128, 4, _mm_set1_ps, _mm_loadu_ps, _mm_storeu_ps, _mm_fmadd_ps);
 #[cfg(target_arch = "x86_64")]
-vector!(
-    __m256,
-    8,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps
-);
+vector!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps);
 #[cfg(target_arch = "x86_64")]
-vector!(
-    __m512,
-    16,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_fmadd_ps
-);
+vector!(__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps);

@@ -76,13 +76,7 @@ impl TokenLogprobs<'_> {
     /// The scaled logits of some rows.
     fn logits(&self, rows: std::ops::Range<usize>, logits: &mut [f32]) {
         let out = MatrixMut::row_major(logits, [rows.len(), self.vocabulary.shape()[1]]);
-        product(
-            self.hidden.rows(rows),
-            self.vocabulary,
-            self.inverse_temperature,
-            false,
-            out,
-        );
+        product(self.hidden.rows(rows), self.vocabulary, self.inverse_temperature, false, out);
     }
 
     /// Log-probabilities and entropies.
@@ -109,11 +103,7 @@ impl TokenLogprobs<'_> {
                     out.copy_from_slice(&[logits[token] - row.logsumexp, row.entropy]);
                 });
         }
-        Statistics {
-            out,
-            logsumexp,
-            logits: keep_logits.then_some(buffer),
-        }
+        Statistics { out, logsumexp, logits: keep_logits.then_some(buffer) }
     }
 
     /// The gradients. Kept logits are consumed; otherwise they are computed again.
@@ -139,40 +129,24 @@ impl TokenLogprobs<'_> {
             self.logits_to_gradients(upstream, first, logits);
             let logit_gradients = Matrix::row_major(logits, [rows.len(), n_vocabulary]);
             if let Some(gradient) = &mut hidden_gradient {
-                let out =
-                    MatrixMut::row_major(&mut gradient[first * d..rows.end * d], [rows.len(), d]);
-                product(
-                    logit_gradients,
-                    self.vocabulary.transposed(),
-                    self.inverse_temperature,
-                    false,
-                    out,
-                );
+                let out = MatrixMut::row_major(&mut gradient[first * d..rows.end * d], [rows.len(), d]);
+                product(logit_gradients, self.vocabulary.transposed(), self.inverse_temperature, false, out);
             }
             if let Some(gradient) = &mut vocabulary_gradient {
                 let hidden = self.hidden.rows(rows);
-                let (a, b) = if self.is_tied() {
-                    (logit_gradients, hidden)
-                } else {
-                    (hidden, logit_gradients)
-                };
+                let (a, b) =
+                    if self.is_tied() { (logit_gradients, hidden) } else { (hidden, logit_gradients) };
                 let out = MatrixMut::row_major(gradient, [a.shape()[1], b.shape()[1]]);
                 product(a.transposed(), b, self.inverse_temperature, first > 0, out);
             }
         }
-        LogprobGradients {
-            hidden: hidden_gradient,
-            vocabulary: vocabulary_gradient,
-        }
+        LogprobGradients { hidden: hidden_gradient, vocabulary: vocabulary_gradient }
     }
 
     /// Replaces the logits of the rows from `first` on by their gradients.
     fn logits_to_gradients(&self, upstream: &Upstream, first: usize, logits: &mut [f32]) {
         let n_vocabulary = self.vocabulary.shape()[1];
-        let rows = logits
-            .par_chunks_mut(n_vocabulary)
-            .enumerate()
-            .with_min_len(rows_per_task(n_vocabulary));
+        let rows = logits.par_chunks_mut(n_vocabulary).enumerate().with_min_len(rows_per_task(n_vocabulary));
         rows.for_each(|(row, logits)| {
             let row = first + row;
             run(RowGradient {
@@ -199,13 +173,9 @@ mod tests {
     #[test]
     fn recomputed_logits_give_the_same_gradients() {
         let (n_tokens, d, n_vocabulary) = (600, 5, 301);
-        let wave =
-            |n: usize, step: f32| -> Vec<f32> { (0..n).map(|i| (i as f32 * step).sin()).collect() };
-        let (hidden, vocabulary, gradient) = (
-            wave(n_tokens * d, 0.7),
-            wave(d * n_vocabulary, 0.3),
-            wave(2 * n_tokens, 1.1),
-        );
+        let wave = |n: usize, step: f32| -> Vec<f32> { (0..n).map(|i| (i as f32 * step).sin()).collect() };
+        let (hidden, vocabulary, gradient) =
+            (wave(n_tokens * d, 0.7), wave(d * n_vocabulary, 0.3), wave(2 * n_tokens, 1.1));
         let tokens: Vec<usize> = (0..n_tokens).map(|i| i * 31 % n_vocabulary).collect();
         let operation = TokenLogprobs {
             hidden: Matrix::row_major(&hidden, [n_tokens, d]),
@@ -216,15 +186,8 @@ mod tests {
         assert!(operation.chunk_rows() < n_tokens, "more than one chunk");
         let (kept, recomputed) = (operation.forward(true), operation.forward(false));
         assert_eq!(kept.out, recomputed.out);
-        let upstream = Upstream {
-            out: &kept.out,
-            logsumexp: &kept.logsumexp,
-            gradient: &gradient,
-        };
-        let both = Wanted {
-            hidden: true,
-            vocabulary: true,
-        };
+        let upstream = Upstream { out: &kept.out, logsumexp: &kept.logsumexp, gradient: &gradient };
+        let both = Wanted { hidden: true, vocabulary: true };
         let from_kept = operation.backward(&upstream, kept.logits, both);
         let from_recomputed = operation.backward(&upstream, None, both);
         assert_eq!(from_kept.hidden, from_recomputed.hidden);
@@ -243,8 +206,7 @@ mod tests {
         let statistics = operation.forward(false);
         let [logprob, entropy] = [0.75_f32.ln(), -0.75 * 0.75_f32.ln() - 0.25 * 0.25_f32.ln()];
         assert!(
-            (statistics.out[0] - logprob).abs() < 1e-6
-                && (statistics.out[1] - entropy).abs() < 1e-6,
+            (statistics.out[0] - logprob).abs() < 1e-6 && (statistics.out[1] - entropy).abs() < 1e-6,
             "{:?}",
             statistics.out
         );

@@ -33,10 +33,7 @@ impl Kernel for RowStatistics<'_> {
         }
         let (sum, weighted_sum) = (add_lanes(sums), add_lanes(weighted_sums));
         let log_sum = sum.ln();
-        Row {
-            logsumexp: max + log_sum,
-            entropy: log_sum - weighted_sum / sum,
-        }
+        Row { logsumexp: max + log_sum, entropy: log_sum - weighted_sum / sum }
     }
 }
 
@@ -57,11 +54,8 @@ impl Kernel for RowGradient<'_> {
     fn run<const FMA: bool>(self) {
         for logit in self.logits.iter_mut() {
             let logprob = *logit - self.logsumexp;
-            let pull = multiply_add::<FMA>(
-                self.entropy_gradient,
-                logprob + self.entropy,
-                self.logprob_gradient,
-            );
+            let pull =
+                multiply_add::<FMA>(self.entropy_gradient, logprob + self.entropy, self.logprob_gradient);
             *logit = -exp::<FMA>(logprob) * pull;
         }
         self.logits[self.token] += self.logprob_gradient;

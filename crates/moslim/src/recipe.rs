@@ -95,6 +95,10 @@ pub enum ModelRecipe {
         num_attention_heads: usize,
         /// Number of key and value heads.
         num_key_value_heads: usize,
+        /// Whether the vocabulary matrix is the transposed embedding.
+        ///
+        /// Tied, fine-tuning pushes all request tokens, which no answer contains, the same way, and they become hard to tell apart.
+        tie_word_embeddings: bool,
     },
     /// A model folder in Hugging Face's layout.
     Folder {

@@ -73,6 +73,7 @@ fn start_model(
             num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
+            tie_word_embeddings,
         } => {
             let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
             let corpus: Vec<&str> =
@@ -81,6 +82,7 @@ fn start_model(
             let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
             let config = LlamaConfig {
                 num_key_value_heads: *num_key_value_heads,
+                tie_word_embeddings: *tie_word_embeddings,
                 bos_token_id: Some(tokenizer.bos()),
                 eos_token_id: Some(tokenizer.eos()),
                 pad_token_id: Some(tokenizer.pad()),

@@ -47,7 +47,7 @@ fn data_that_cannot_be_used() {
         ];
         failure(&moslim(&arguments), 1)
     };
-    assert!(train().contains("answers.jsonl: No such file"), "{}", train());
+    assert!(train().contains("answers.jsonl: cannot open: No such file"), "{}", train());
     let good = r#"{"prompt": "a", "response": "b", "labels": {"truthful": 1}}"#;
     for (line, expected) in [
         ("", "answers.jsonl: "),

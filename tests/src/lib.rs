@@ -1,1 +1,1 @@
-//! End-to-end tests and the checks of the repository's own rules live in `tests/`.
+//! The checks of the repository's own rules live in `tests/`.

@@ -21,6 +21,9 @@ pub struct TrainArguments {
     /// The folder of the run.
     #[arg(long, value_name = "DIR")]
     out: Option<String>,
+    /// Replace an earlier run in that folder.
+    #[arg(long)]
+    overwrite: bool,
     /// Further arguments of `moslim train`.
     #[arg(last = true)]
     further: Vec<String>,
@@ -34,6 +37,7 @@ pub fn train(arguments: &TrainArguments) -> Step {
         .arguments([&arguments.recipe])
         .arguments(settings)
         .arguments(out)
+        .arguments(arguments.overwrite.then_some("--overwrite"))
         .arguments(&arguments.further)
 }
 
@@ -139,9 +143,11 @@ mod tests {
     #[test]
     fn train_passes_everything_on() {
         assert_eq!(
-            train_line("train my.toml --set seed=2 --set rloo.kl_coef=0.1 --out runs/a -- --device cuda:0"),
+            train_line(
+                "train my.toml --set seed=2 --set rloo.kl_coef=0.1 --out runs/a --overwrite -- --device cuda:0"
+            ),
             "cargo run --release --package moslim -- train my.toml \
-             --set seed=2 --set rloo.kl_coef=0.1 --out runs/a --device cuda:0"
+             --set seed=2 --set rloo.kl_coef=0.1 --out runs/a --overwrite --device cuda:0"
         );
     }
 

@@ -91,7 +91,7 @@ pub struct StepStats {
     pub lr: f64,
     /// Largest |ρ − 1| of a token before the first update: sampling and training disagree by so much.
     pub ratio_error: f64,
-    /// Answers sampled.
+    /// Answers sampled, those of the reference included.
     pub n_answers: usize,
     /// Where the time went.
     pub seconds: PhaseSeconds,
@@ -144,7 +144,7 @@ impl Rloo {
         let k = self.config.num_generations;
         let rollout = self.rollout(&self.policy.valid(), asked.iter().map(|prompt| &prompt.tokens), k, rng);
         let free_rollout =
-            self.rollout(&self.reference, free.iter().map(|prompt| &prompt.plain_tokens), 1, rng);
+            self.rollout(&self.reference, free.iter().map(|prompt| &prompt.plain_tokens), k, rng);
         let generate = clock.lap();
 
         let scores = self.penalised(reward.score(&asked, &rollout)?, &rollout);
@@ -189,7 +189,7 @@ impl Rloo {
             grad_norm: first.grad_norm,
             lr,
             ratio_error: first.ratio_error,
-            n_answers: rollout.answers.len(),
+            n_answers: rollout.answers.len() + free_rollout.answers.len(),
             seconds: PhaseSeconds { generate, reward: reward_seconds, reference, update },
         })
     }

@@ -23,6 +23,12 @@ pub fn device(name: &str) -> Result<Device, Error> {
     }
 }
 
+/// The device that is used where none is named: the first back end of this build.
+pub fn default_device() -> &'static str {
+    available().first().copied().unwrap_or("none")
+}
+
+/// One name per back end of this build.
 fn available() -> Vec<&'static str> {
     [("flex", cfg!(feature = "flex")), ("cuda:0", cfg!(feature = "cuda")), ("tch", cfg!(feature = "tch"))]
         .into_iter()
@@ -38,6 +44,6 @@ mod tests {
     fn an_unknown_device_is_refused_by_name() {
         assert!(device("abacus").unwrap_err().to_string().starts_with("device `abacus`: expected "));
         #[cfg(feature = "flex")]
-        assert!(device("flex").is_ok());
+        assert!(device("flex").is_ok() && device(default_device()).is_ok());
     }
 }

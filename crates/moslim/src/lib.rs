@@ -12,7 +12,7 @@ mod run;
 mod stages;
 
 pub use data::Datasets;
-pub use device::device;
+pub use device::{default_device, device};
 pub use error::Error;
 pub use mapped_reward::MappedReward;
 pub use policy_folder::PolicyFolder;

@@ -59,7 +59,7 @@ struct Stage {
     #[arg(long)]
     overwrite: bool,
     /// Where tensors live: flex (the CPU), cuda:0 or tch, as far as built in
-    #[arg(long, default_value = "flex")]
+    #[arg(long, default_value = moslim::default_device())]
     device: String,
     /// Shows nothing but errors
     #[arg(long)]
@@ -90,7 +90,7 @@ struct Generate {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where tensors live
-    #[arg(long, default_value = "flex")]
+    #[arg(long, default_value = moslim::default_device())]
     device: String,
 }
 

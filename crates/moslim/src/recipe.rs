@@ -83,7 +83,9 @@ pub enum ModelRecipe {
     New {
         /// How text is cut.
         tokenizer: TokenizerKind,
-        /// Whether every item of a request is one token of its own.
+        /// Whether every word of a request is one token of its own.
+        ///
+        /// `<helpfulness:5>` is then one token for objective and level together, `<helpfulness> <5>` two that other items share.
         request_tokens: bool,
         /// Width of the residual stream.
         hidden_size: usize,

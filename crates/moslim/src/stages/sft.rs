@@ -78,7 +78,14 @@ fn start_model(
             let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
             let corpus: Vec<&str> =
                 questions_and_answers.chain(texts.iter().map(|(_, text)| text)).map(String::as_str).collect();
-            let whole_tokens = if *request_tokens { codec.items() } else { vec![] };
+            let mut whole_tokens: Vec<String> = match request_tokens {
+                true => {
+                    codec.items().iter().flat_map(|item| item.split_whitespace().map(String::from)).collect()
+                }
+                false => vec![],
+            };
+            whole_tokens.sort();
+            whole_tokens.dedup();
             let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
             let config = LlamaConfig {
                 num_key_value_heads: *num_key_value_heads,

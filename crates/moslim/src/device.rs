@@ -14,7 +14,7 @@ pub fn device(name: &str) -> Result<Device, Error> {
         ("flex", "0") => Ok(Device::flex()),
         #[cfg(feature = "cuda")]
         ("cuda", index) if index.parse::<usize>().is_ok() => {
-            Ok(Device::cuda(index.parse().expect("checked above")))
+            Ok(Device::cuda(index.parse::<usize>().expect("the guard parsed it")))
         }
         #[cfg(feature = "tch")]
         #[allow(deprecated)]

@@ -16,7 +16,8 @@ pub(crate) fn record_from_json(text: &str, schema: &ObjectiveSchema) -> Result<L
     }
     let mut take = |field: &'static str| (field, fields.remove(field).unwrap_or(Value::Null));
     Ok(LabeledResponse {
-        prompt: required_text(take("prompt"))?,
+        prompt: non_empty(take("prompt"))?,
+        // An answer may say nothing: data sets have such answers, with labels.
         response: required_text(take("response"))?,
         levels: levels_from_json(take("labels"), schema)?,
         source: optional_text(take("source"))?,
@@ -128,10 +129,16 @@ fn optional_text((field, value): (&'static str, Value)) -> Result<Option<String>
     }
 }
 
+fn non_empty((field, value): (&'static str, Value)) -> Result<String, RecordError> {
+    match required_text((field, value))? {
+        text if text.is_empty() => Err(RecordError::Empty { field }),
+        text => Ok(text),
+    }
+}
+
 fn required_text((field, value): (&'static str, Value)) -> Result<String, RecordError> {
     match optional_text((field, value))? {
         None => Err(RecordError::Missing { field }),
-        Some(text) if text.is_empty() => Err(RecordError::Empty { field }),
         Some(text) => Ok(text),
     }
 }

@@ -228,6 +228,12 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_may_say_nothing() {
+        let record = record_from_json(r#"{"prompt": "p", "response": ""}"#, &schema()).unwrap();
+        assert_eq!(record.response, "");
+    }
+
+    #[test]
     fn says_what_was_found_and_what_was_expected() {
         for (text, message) in [
             ("{", "bad JSON at column 1: EOF while parsing an object"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use moslim_data::Request;
 use moslim_lm::{Exchange, LmError, Tokenizer, read_json, write_folder, write_json};
-use moslim_reward_mapping::{ClassProbabilities, RewardMapping, TargetStats};
+use moslim_reward_mapping::{ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats};
 use moslim_reward_model::RewardModelFolder;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
@@ -14,7 +14,10 @@ use crate::Error;
 /// A reward model with a mapping; it never shows the request to the model.
 pub struct MappedReward {
     reward_model: RewardModelFolder,
+    /// Statistics of the calibration set.
     stats: TargetStats,
+    /// Statistics of the answers scored in training, if the mapping asks for them.
+    running: Option<RunningStats>,
     mapping: RewardMapping,
     /// Reads what the policy writes; the reward model may have another vocabulary.
     policy_tokenizer: Tokenizer,
@@ -50,7 +53,11 @@ impl MappedReward {
     ) -> Result<Self, Error> {
         let reward_model = RewardModelFolder::read(folder, device)?;
         let stats = read_json(&folder.join(TARGET_STATS))?;
-        Ok(Self { reward_model, stats, mapping, policy_tokenizer })
+        let running = match mapping.kind {
+            MappingKind::ZRunning { momentum } => Some(RunningStats::new(momentum)?),
+            _ => None,
+        };
+        Ok(Self { reward_model, stats, running, mapping, policy_tokenizer })
     }
 
     /// Number of levels of every objective.
@@ -71,9 +78,16 @@ impl MappedReward {
     /// # Errors
     /// If the tokenizer or the mapping fails.
     pub fn score_texts(&self, answers: &[(&str, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
-        let probabilities = self.classify(answers)?;
-        let score = |(probabilities, request)| self.map(probabilities, request);
-        probabilities.iter().zip(requests.iter().copied()).map(score).collect()
+        self.map_all(&self.classify(answers)?, requests)
+    }
+
+    fn map_all(
+        &self,
+        probabilities: &[ClassProbabilities],
+        requests: &[&Request],
+    ) -> Result<Vec<f64>, Error> {
+        let pairs = probabilities.iter().zip(requests);
+        pairs.map(|(probabilities, request)| self.map(probabilities, request)).collect()
     }
 
     /// The score of class probabilities against a request.
@@ -81,7 +95,9 @@ impl MappedReward {
     /// # Errors
     /// If the request does not fit the objectives.
     pub fn map(&self, probabilities: &ClassProbabilities, request: &Request) -> Result<f64, Error> {
-        Ok(self.mapping.score(probabilities, request, Some(&self.stats))?)
+        // Before the first batch of training there is nothing but the calibration set.
+        let stats = self.running.as_ref().and_then(RunningStats::stats).unwrap_or(&self.stats);
+        Ok(self.mapping.score(probabilities, request, Some(stats))?)
     }
 }
 
@@ -119,6 +135,10 @@ impl Reward for MappedReward {
             .map(|(row, answer)| (prompt_of(row).text.as_str(), answer.as_str()))
             .collect();
         let requests: Vec<&Request> = (0..answers.len()).map(|row| &prompt_of(row).request).collect();
-        self.score_texts(&texts, &requests).map_err(failed)
+        let probabilities = self.classify(&texts).map_err(failed)?;
+        if let Some(running) = &mut self.running {
+            running.update(&probabilities).map_err(|error| failed(error.into()))?;
+        }
+        self.map_all(&probabilities, &requests).map_err(failed)
     }
 }

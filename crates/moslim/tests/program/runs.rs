@@ -118,3 +118,20 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     assert!(results["reward_model"]["truthful"]["balanced_accuracy"].is_number());
     assert!(results["policy"]["helpful"]["exact"].is_number());
 }
+
+#[test]
+fn a_running_mapping_follows_the_answers_of_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for stage in ["sft", "reward"] {
+        assert_success(&tiny(stage, &out, &[]).output().unwrap());
+    }
+    let scores = |kind: &str| -> Vec<f64> {
+        let kind = format!("mapping.kind={kind}");
+        assert_success(&tiny("rloo", &out, &[&kind]).output().unwrap());
+        let log = std::fs::read_to_string(out.join("metrics/policy.jsonl")).unwrap();
+        let score = |line: &str| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap();
+        log.lines().map(score).collect()
+    };
+    assert_ne!(scores("{ z_running = { momentum = 0.5 } }"), scores("z_dataset"));
+}

@@ -5,6 +5,9 @@ pub mod composed;
 mod flex;
 #[cfg(feature = "flex")]
 mod kernels;
+mod parallel;
+
+pub use parallel::{in_parallel, splits_batches};
 
 use burn::tensor::{Int, Tensor};
 

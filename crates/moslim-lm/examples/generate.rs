@@ -1,11 +1,10 @@
 //! Fine-tunes a tiny model on two answers and lets it answer.
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use moslim_lm::{
     CausalLm, Exchange, LlamaConfig, LmError, LrSchedule, Optimizer, OptimizerConfig, SamplingParams,
-    TokenRng, Tokenizer, TokenizerKind, generate, sft_loss,
+    TokenRng, Tokenizer, TokenizerKind, generate, sft_gradients,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -42,11 +41,10 @@ fn main() -> Result<(), LmError> {
     };
     let mut optimizer = Optimizer::new(settings, STEPS);
     for step in 0..STEPS {
-        let loss = sft_loss(&model, &exchanges);
+        let (gradients, loss) = sft_gradients(&model, &exchanges, exchanges.len());
         if step % 10 == 0 {
-            println!("step {step:2}: loss {:.3}", loss.clone().into_scalar::<f32>());
+            println!("step {step:2}: loss {loss:.3}");
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(model, gradients).0;
     }
 

@@ -1,6 +1,7 @@
 //! Batched sampling with a key-value cache.
 
 use burn::tensor::Tensor;
+use moslim_kernels::{in_parallel, splits_batches};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -55,8 +56,9 @@ pub struct Generated {
     pub finished: bool,
 }
 
-/// Rows generated together; more prompts are taken in turns.
-const MAX_ROWS: usize = 256;
+/// Rows generated together, more where one batch has the whole device; more prompts are taken in parallel or in turns.
+const ROWS_OF_A_PART: usize = 64;
+const ROWS_OF_A_DEVICE: usize = 256;
 
 /// The batch is compacted when fewer than this share of its rows is still being written.
 const COMPACT_BELOW: f64 = 0.75;
@@ -75,14 +77,15 @@ pub fn generate(
     stops: &[u32],
     rng: &TokenRng,
 ) -> Vec<Generated> {
-    let prompts_at_once = (MAX_ROWS / n_samples.max(1)).max(1);
-    let batches = prompts.chunks(prompts_at_once).enumerate();
-    batches
-        .flat_map(|(index, batch)| {
-            let first_row = index * prompts_at_once * n_samples;
-            generate_batch(model, batch, n_samples, params, stops, rng, first_row)
-        })
-        .collect()
+    let device = model.device();
+    let rows = if splits_batches(&device) { ROWS_OF_A_PART } else { ROWS_OF_A_DEVICE };
+    let prompts_at_once = (rows / n_samples.max(1)).max(1);
+    let batches = prompts.chunks(prompts_at_once).enumerate().collect();
+    let answers = in_parallel(&device, batches, |(index, batch)| {
+        let first_row = index * prompts_at_once * n_samples;
+        generate_batch(model, batch, n_samples, params, stops, rng, first_row)
+    });
+    answers.concat()
 }
 
 #[allow(clippy::too_many_arguments)]

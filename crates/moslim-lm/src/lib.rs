@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod generate;
+mod gradients;
 mod model;
 mod optimizer;
 mod rope;
@@ -19,11 +20,14 @@ pub use checkpoint::{ModelFolder, load_weights, read_json, save_weights, write_f
 pub use config::LlamaConfig;
 pub use error::LmError;
 pub use generate::{Generated, SamplingParams, TokenRng, generate};
+pub use gradients::sum_gradients;
 pub use model::{CausalLm, Decoder, normal};
 pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
 pub use rope::RopeScaling;
 pub use rows::{HiddenStates, Padding};
 pub use sequence::{Exchange, ResponseLogprobs, final_states, response_logprobs};
-pub use sft::{EpochBatches, sft_loss};
+pub use sft::{EpochBatches, sft_gradients};
 pub use template::ChatTemplate;
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerKind};
+
+pub use moslim_kernels::in_parallel;

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let fit_config = FitConfig { num_train_epochs: 1.0, batch_size: 16, optimizer };
+    let fit_config = FitConfig { num_train_epochs: 1.0, batch_size: 16, micro_batch_size: 8, optimizer };
     let model = fit(model, &examples, &fit_config, 0, |step| {
         if step.step % 30 == 0 {
             println!("step {}/{}: losses {:.2?}", step.step, step.total_steps, step.head_losses);

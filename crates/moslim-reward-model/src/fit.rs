@@ -2,12 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use burn::optim::GradientsParams;
 use moslim_data::{LabeledResponse, Level};
-use moslim_lm::{EpochBatches, Exchange, LmError, Optimizer, OptimizerConfig, Tokenizer};
+use moslim_lm::{EpochBatches, Exchange, LmError, Optimizer, OptimizerConfig, Tokenizer, sum_gradients};
 use serde::{Deserialize, Serialize};
 
-use crate::{MultiHeadRewardModel, masked_cross_entropy};
+use crate::{MultiHeadRewardModel, label_counts, masked_cross_entropy};
 
 /// An answer to a prompt as tokens, and its labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +47,8 @@ pub struct FitConfig {
     pub num_train_epochs: f64,
     /// Answers per step.
     pub batch_size: usize,
+    /// Answers whose gradient is computed at once; changes speed and memory, not the result.
+    pub micro_batch_size: usize,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
 }
@@ -72,7 +73,7 @@ pub struct FitStep {
 /// A batch without any label changes nothing.
 ///
 /// # Panics
-/// If there is no example or the batch size is 0.
+/// If there is no example or a batch size is 0.
 pub fn fit(
     mut model: MultiHeadRewardModel,
     examples: &[LabeledExchange],
@@ -85,18 +86,31 @@ pub fn fit(
     let mut optimizer = Optimizer::new(config.optimizer.clone(), total_steps);
     let batches = EpochBatches::new(examples.len(), config.batch_size, seed);
     for (index, rows) in batches.take(total_steps).enumerate() {
-        let answers: Vec<Exchange<'_>> = rows.iter().map(|&row| examples[row].exchange()).collect();
         let labels: Vec<&[Option<Level>]> = rows.iter().map(|&row| examples[row].levels.as_slice()).collect();
-        let losses = masked_cross_entropy(&model.logits(&answers), &labels);
+        let counts = label_counts(&labels);
+        if counts.iter().all(|&count| count == 0) {
+            continue;
+        }
+        let parts =
+            rows.chunks(config.micro_batch_size).zip(labels.chunks(config.micro_batch_size)).collect();
+        let (gradients, losses) = sum_gradients(&model, &model.device(), parts, |model, (rows, labels)| {
+            let answers: Vec<Exchange<'_>> = rows.iter().map(|&row| examples[row].exchange()).collect();
+            let losses = masked_cross_entropy(&model.logits(&answers), labels, &counts);
+            (losses.total, losses.heads)
+        });
         let lr = optimizer.learning_rate();
-        let Some(total) = losses.total else { continue };
-        let gradients = GradientsParams::from_grads(total.backward(), &model);
         let grad_norm;
         (model, grad_norm) = optimizer.step(model, gradients);
-        let step = FitStep { step: index + 1, total_steps, head_losses: losses.heads, grad_norm, lr };
+        let head_losses = (0..counts.len()).map(|head| sum(losses.iter().map(|heads| heads[head]))).collect();
+        let step = FitStep { step: index + 1, total_steps, head_losses, grad_norm, lr };
         if after_step(&step).is_break() {
             break;
         }
     }
     model
+}
+
+/// The sum of what is there; `None` if nothing is.
+fn sum(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    values.flatten().reduce(|sum, value| sum + value)
 }

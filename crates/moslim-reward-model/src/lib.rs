@@ -7,5 +7,5 @@ mod model;
 
 pub use fit::{FitConfig, FitStep, LabeledExchange, fit};
 pub use folder::RewardModelFolder;
-pub use loss::{HeadLosses, masked_cross_entropy};
+pub use loss::{HeadLosses, label_counts, masked_cross_entropy};
 pub use model::MultiHeadRewardModel;

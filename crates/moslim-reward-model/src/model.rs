@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
-use moslim_lm::{CausalLm, Decoder, Exchange, final_states, normal};
+use moslim_lm::{CausalLm, Decoder, Exchange, final_states, in_parallel, normal};
 use rand::Rng;
 
 /// A reward model that classifies an answer, one softmax head per objective, each with its own number of levels.
@@ -17,8 +17,8 @@ pub struct MultiHeadRewardModel {
     pub(crate) heads: Vec<Linear>,
 }
 
-/// Answers classified together; more are taken in turns.
-const MAX_ROWS: usize = 128;
+/// Answers classified together; more are taken in parallel or in turns.
+const MAX_ROWS: usize = 64;
 
 impl MultiHeadRewardModel {
     /// Fresh heads on the decoder of a language model, which is taken over with its weights.
@@ -50,20 +50,21 @@ impl MultiHeadRewardModel {
     /// # Panics
     /// If a prompt or an answer is empty.
     pub fn class_probabilities(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
-        let mut probabilities = Vec::with_capacity(answers.len());
-        for batch in answers.chunks(MAX_ROWS) {
-            let first = probabilities.len();
-            probabilities.resize_with(first + batch.len(), Vec::new);
-            for logits in self.logits(batch) {
-                let n_levels = logits.dims()[1];
-                let classes: Vec<f32> = softmax(logits, 1)
-                    .into_data()
-                    .convert::<f32>()
-                    .try_to_vec()
-                    .expect("probabilities are floats");
-                for (heads, classes) in probabilities[first..].iter_mut().zip(classes.chunks(n_levels)) {
-                    heads.push(classes.iter().map(|&p| f64::from(p)).collect());
-                }
+        let parts = answers.chunks(MAX_ROWS).collect();
+        in_parallel(&self.device(), parts, |part| self.class_probabilities_of(part)).concat()
+    }
+
+    fn class_probabilities_of(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
+        let mut probabilities = vec![Vec::new(); answers.len()];
+        for logits in self.logits(answers) {
+            let n_levels = logits.dims()[1];
+            let classes: Vec<f32> = softmax(logits, 1)
+                .into_data()
+                .convert::<f32>()
+                .try_to_vec()
+                .expect("probabilities are floats");
+            for (heads, classes) in probabilities.iter_mut().zip(classes.chunks(n_levels)) {
+                heads.push(classes.iter().map(|&p| f64::from(p)).collect());
             }
         }
         probabilities

@@ -62,7 +62,7 @@ fn fit_on(records: &[LabeledResponse], epochs: f64) -> (MultiHeadRewardModel, Ll
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let config = FitConfig { num_train_epochs: epochs, batch_size: 16, optimizer };
+    let config = FitConfig { num_train_epochs: epochs, batch_size: 16, micro_batch_size: 8, optimizer };
     let (model, model_config) = fresh();
     (fit(model, &examples, &config, 1, |_| ControlFlow::Continue(())).valid(), model_config)
 }

@@ -7,11 +7,10 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use moslim_lm::{
     CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, TokenRng, generate,
-    response_logprobs,
+    response_logprobs, sum_gradients,
 };
 use serde::{Deserialize, Serialize};
 
@@ -239,39 +238,43 @@ impl Rloo {
     ) -> Update {
         let temperature = self.config.sampling.temperature;
         let old_logprobs = rollout.logprobs();
-        let n_tokens: usize = exchanges.iter().map(|exchange| exchange.response.len()).sum();
-        let mut gradients = GradientsAccumulator::new();
-        let mut update =
-            Update { loss: 0.0, entropy: 0.0, ratio_error: 0.0, grad_norm: 0.0, free_prompt_nll: None };
-        for (index, batch) in exchanges.chunks(self.config.micro_batch_size).enumerate() {
-            let first = index * self.config.micro_batch_size;
-            let rows = first..first + batch.len();
-            let lengths: Vec<usize> = batch.iter().map(|exchange| exchange.response.len()).collect();
-            let found = response_logprobs(&self.policy, batch, temperature);
-            let answers = &rollout.answers[rows.clone()];
-            update.ratio_error = update.ratio_error.max(ratio_error(found.logprobs.clone().inner(), answers));
-            let mask = ResponseMask::from_lengths(&lengths, &self.policy.device());
-            update.entropy += f64::from(found.entropies.inner().sum().into_scalar::<f32>()) / n_tokens as f64;
-            let losses = clipped_surrogate_loss(
-                mask.sum_per_response(found.logprobs),
-                &old_logprobs[rows.clone()],
-                &advantages[rows],
-                self.config.epsilon,
-            );
-            let loss = losses.sum() / exchanges.len() as f64;
-            update.loss += f64::from(loss.clone().into_scalar::<f32>());
-            gradients.accumulate(&self.policy, GradientsParams::from_grads(loss.backward(), &self.policy));
-        }
-        let n_free_tokens: usize = free_exchanges.iter().map(|exchange| exchange.response.len()).sum();
-        for batch in free_exchanges.chunks(self.config.micro_batch_size) {
-            let nll = response_logprobs(&self.policy, batch, temperature).logprobs.sum().neg()
-                / n_free_tokens as f64;
-            *update.free_prompt_nll.get_or_insert(0.0) += f64::from(nll.clone().into_scalar::<f32>());
-            let gradient = (nll * self.config.free_prompt_coef).backward();
-            gradients.accumulate(&self.policy, GradientsParams::from_grads(gradient, &self.policy));
-        }
-        let (policy, grad_norm) = self.optimizer.step(self.policy.clone(), gradients.grads());
+        let n_tokens = count_tokens(exchanges) as f64;
+        let n_free_tokens = count_tokens(free_exchanges) as f64;
+        let size = self.config.micro_batch_size;
+        let asked = exchanges.chunks(size).enumerate().map(|(index, batch)| Part::Asked(index * size, batch));
+        let parts = asked.chain(free_exchanges.chunks(size).map(Part::Free)).collect();
+        let loss = |policy: &CausalLm, part: Part<'_>| match part {
+            Part::Asked(first, batch) => {
+                let rows = first..first + batch.len();
+                let lengths: Vec<usize> = batch.iter().map(|exchange| exchange.response.len()).collect();
+                let found = response_logprobs(policy, batch, temperature);
+                let ratio_error = ratio_error(found.logprobs.clone().inner(), &rollout.answers[rows.clone()]);
+                let mask = ResponseMask::from_lengths(&lengths, &policy.device());
+                let losses = clipped_surrogate_loss(
+                    mask.sum_per_response(found.logprobs),
+                    &old_logprobs[rows.clone()],
+                    &advantages[rows],
+                    self.config.epsilon,
+                );
+                let loss = losses.sum() / exchanges.len() as f64;
+                let update = Update {
+                    loss: scalar(loss.clone()),
+                    entropy: scalar(found.entropies.inner().sum()) / n_tokens,
+                    ratio_error,
+                    ..Update::default()
+                };
+                (Some(loss), update)
+            }
+            Part::Free(batch) => {
+                let nll = response_logprobs(policy, batch, temperature).logprobs.sum().neg() / n_free_tokens;
+                let update = Update { free_prompt_nll: Some(scalar(nll.clone())), ..Update::default() };
+                (Some(nll * self.config.free_prompt_coef), update)
+            }
+        };
+        let (gradients, found) = sum_gradients(&self.policy, &self.policy.device(), parts, loss);
+        let (policy, grad_norm) = self.optimizer.step(self.policy.clone(), gradients);
         self.policy = policy;
+        let update = found.into_iter().fold(Update::default(), Update::and);
         Update { grad_norm, ..update }
     }
 }
@@ -281,12 +284,46 @@ struct Divergence {
     k3: Vec<f64>,
 }
 
+/// What a micro-batch consists of.
+enum Part<'a> {
+    /// Answers to prompts with a request, and the number of the first one.
+    Asked(usize, &'a [Exchange<'a>]),
+    /// The reference's answers to prompts without one.
+    Free(&'a [Exchange<'a>]),
+}
+
+/// What is known of one update, or of a micro-batch of it.
+#[derive(Default)]
 struct Update {
     loss: f64,
     entropy: f64,
     ratio_error: f64,
     grad_norm: f64,
     free_prompt_nll: Option<f64>,
+}
+
+impl Update {
+    /// Both micro-batches together.
+    fn and(self, other: Self) -> Self {
+        Self {
+            loss: self.loss + other.loss,
+            entropy: self.entropy + other.entropy,
+            ratio_error: self.ratio_error.max(other.ratio_error),
+            grad_norm: self.grad_norm,
+            free_prompt_nll: match (self.free_prompt_nll, other.free_prompt_nll) {
+                (Some(one), Some(another)) => Some(one + another),
+                (one, another) => one.or(another),
+            },
+        }
+    }
+}
+
+fn count_tokens(exchanges: &[Exchange<'_>]) -> usize {
+    exchanges.iter().map(|exchange| exchange.response.len()).sum()
+}
+
+fn scalar(value: Tensor<1>) -> f64 {
+    f64::from(value.into_scalar::<f32>())
 }
 
 /// The largest |ρ − 1| over the tokens of some answers, between sampling and a forward pass.

@@ -1,7 +1,7 @@
 //! Prompts, the answers sampled to them, and the time it took.
 
 use moslim_data::Request;
-use moslim_lm::{CausalLm, Exchange, Generated, response_logprobs};
+use moslim_lm::{CausalLm, Exchange, Generated, in_parallel, response_logprobs};
 use serde::{Deserialize, Serialize};
 
 /// A prompt of policy optimisation.
@@ -50,18 +50,17 @@ pub(crate) fn frozen_logprobs(
     temperature: f64,
     batch_size: usize,
 ) -> Vec<Vec<f64>> {
-    let mut logprobs = Vec::with_capacity(exchanges.len());
-    for batch in exchanges.chunks(batch_size) {
+    let logprobs_of = |batch: &[Exchange<'_>]| -> Vec<Vec<f64>> {
         let grid = response_logprobs(model, batch, temperature).logprobs;
         let longest = grid.dims()[1];
         let grid: Vec<f32> =
             grid.into_data().convert::<f32>().try_to_vec().expect("log-probabilities are floats");
-        for (exchange, line) in batch.iter().zip(grid.chunks(longest)) {
-            let tokens = line[..exchange.response.len()].iter();
-            logprobs.push(tokens.map(|&logprob| f64::from(logprob)).collect());
-        }
-    }
-    logprobs
+        let lines = batch.iter().zip(grid.chunks(longest));
+        lines
+            .map(|(exchange, line)| line[..exchange.response.len()].iter().copied().map(f64::from).collect())
+            .collect()
+    };
+    in_parallel(&model.device(), exchanges.chunks(batch_size).collect(), logprobs_of).concat()
 }
 
 /// Where the time of a step went, in seconds.

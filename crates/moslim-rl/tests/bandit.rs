@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, SamplingParams, TokenRng};
+use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, SamplingParams, TokenRng, in_parallel};
 use moslim_rl::{PolicyPrompt, ReferencePrompt, Rloo, RlooConfig, StepStats};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -110,7 +110,13 @@ fn micro_batches_change_nothing_but_speed() {
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
     assert!(close(whole[0].grad_norm, parts[0].grad_norm), "{} {}", whole[0].grad_norm, parts[0].grad_norm);
     assert!(close(whole[0].loss, parts[0].loss) && close(whole[0].entropy, parts[0].entropy));
-    let again = train(RlooConfig { micro_batch_size: 3, ..config() }, asked_arm);
     let bits = |stats: &[StepStats]| stats.iter().map(|step| step.loss.to_bits()).collect::<Vec<_>>();
+    let again = train(RlooConfig { micro_batch_size: 3, ..config() }, asked_arm);
     assert_eq!(bits(&parts), bits(&again));
+    // Two runs at once have one core each, so their micro-batches take turns.
+    for on_one_core in in_parallel(&Device::default(), vec![(), ()], |()| {
+        train(RlooConfig { micro_batch_size: 3, ..config() }, asked_arm)
+    }) {
+        assert_eq!(bits(&parts), bits(&on_one_core));
+    }
 }

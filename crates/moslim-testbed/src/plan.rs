@@ -14,7 +14,7 @@ pub(crate) type Levels = [Level; 3];
 pub(crate) const N_LEVELS: [usize; 3] = [N_ASKED + 1, N_ASKED + 1, 2];
 
 /// How often each kind of distractor occurs.
-pub(crate) const DISTRACTOR_SHARE: f64 = 0.05;
+pub(crate) const DISTRACTOR_SHARE: f64 = 0.02;
 const COMPLIANCE_SHARE: f64 = 0.7;
 const ABUSIVE_COMPLIANCE_SHARE: f64 = 0.1;
 const REFUSAL_SHARE: f64 = 0.5;

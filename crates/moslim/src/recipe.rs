@@ -130,6 +130,8 @@ pub struct SftRecipe {
     pub num_train_epochs: f64,
     /// Examples per step.
     pub batch_size: usize,
+    /// Examples whose gradient is computed at once; changes speed and memory, not the result.
+    pub micro_batch_size: usize,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
 }

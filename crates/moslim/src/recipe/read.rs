@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Recipe;
+use super::{DataRecipe, PretrainingRecipe, Recipe};
 
 /// The recipes inside the program.
 const EMBEDDED: [(&str, &str); 3] = [
@@ -42,7 +42,7 @@ pub enum RecipeError {
         /// The recipe.
         recipe: String,
         /// The setting.
-        key: &'static str,
+        key: String,
         /// What it says.
         found: String,
         /// What it may say.
@@ -107,12 +107,13 @@ impl Recipe {
     }
 
     fn check(&self, recipe: &str) -> Result<(), RecipeError> {
-        let range = |key, ok: bool, found: String, expected| match ok {
+        let range = |key: &str, ok: bool, found: String, expected| match ok {
             true => Ok(()),
-            false => Err(RecipeError::Range { recipe: recipe.into(), key, found, expected }),
+            false => Err(RecipeError::Range { recipe: recipe.into(), key: key.into(), found, expected }),
         };
-        let at_least =
-            |key, value: usize, least, expected| range(key, value >= least, value.to_string(), expected);
+        let at_least = |key: &str, value: usize, least, expected| {
+            range(key, value >= least, value.to_string(), expected)
+        };
         let policy = &self.policy;
         at_least("policy.max_steps", policy.max_steps, 1, "at least 1")?;
         at_least("policy.prompts_per_step", policy.prompts_per_step, 1, "at least 1")?;
@@ -131,18 +132,23 @@ impl Recipe {
             top_p.to_string(),
             "1: rollouts sample from the whole distribution",
         )?;
-        at_least("reward_model.batch_size", self.reward_model.batch_size, 1, "at least 1")?;
         at_least("evaluation.prompts", self.evaluation.prompts, 1, "at least 1")?;
         at_least("evaluation.resamples", self.evaluation.resamples, 1, "at least 1")?;
+        let batches = |section: &str, batch_size, micro_batch_size| {
+            at_least(&format!("{section}.batch_size"), batch_size, 1, "at least 1")?;
+            at_least(&format!("{section}.micro_batch_size"), micro_batch_size, 1, "at least 1")
+        };
+        batches("reward_model", self.reward_model.batch_size, self.reward_model.micro_batch_size)?;
         if let Some(sft) = &self.sft {
-            at_least("sft.batch_size", sft.batch_size, 1, "at least 1")?;
+            batches("sft", sft.batch_size, sft.micro_batch_size)?;
         }
-        if let Some(pretraining) = &self.pretraining {
-            at_least("pretraining.batch_size", pretraining.training.batch_size, 1, "at least 1")?;
-            at_least("pretraining.window", pretraining.window, 2, "at least 2")?;
+        if let Some(PretrainingRecipe { window, training, .. }) = &self.pretraining {
+            batches("pretraining", training.batch_size, training.micro_batch_size)?;
+            at_least("pretraining.window", *window, 2, "at least 2")?;
         }
-        if let super::DataRecipe::Files { held_out_share, .. } = self.data {
-            let inside = held_out_share > 0.0 && held_out_share < 1.0;
+        if let DataRecipe::Files { held_out_share, judge, .. } = &self.data {
+            batches("data.judge", judge.batch_size, judge.micro_batch_size)?;
+            let inside = *held_out_share > 0.0 && *held_out_share < 1.0;
             range("data.held_out_share", inside, held_out_share.to_string(), "between 0 and 1")?;
         }
         Ok(())

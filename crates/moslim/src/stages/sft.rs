@@ -1,8 +1,9 @@
 //! The language model before policy optimisation.
 
-use burn::optim::GradientsParams;
 use moslim_data::PromptCodec;
-use moslim_lm::{CausalLm, EpochBatches, Exchange, LlamaConfig, ModelFolder, Optimizer, Tokenizer, sft_loss};
+use moslim_lm::{
+    CausalLm, EpochBatches, Exchange, LlamaConfig, ModelFolder, Optimizer, Tokenizer, sft_gradients,
+};
 use serde_json::json;
 
 use crate::run::Purpose;
@@ -130,9 +131,7 @@ fn descend(
             .iter()
             .map(|&row| Exchange { prompt: &examples[row].0, response: &examples[row].1 })
             .collect();
-        let loss = sft_loss(&model, &batch);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        let (gradients, value) = sft_gradients(&model, &batch, recipe.micro_batch_size);
         let lr = optimizer.learning_rate();
         let grad_norm;
         (model, grad_norm) = optimizer.step(model, gradients);

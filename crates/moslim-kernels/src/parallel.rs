@@ -1,0 +1,130 @@
+//! Parts of a batch at once, one per core.
+//!
+//! The tensors of a small model are too small to be worth splitting one by one: most of the time one core would wait.
+//! A whole part of a batch is large enough, and needs nothing from the other parts.
+
+use burn::tensor::Device;
+
+/// Whether [`in_parallel`] can do several parts at once on this device, cores permitting.
+///
+/// So it is on the CPU; an accelerator is kept busy by one large part.
+pub fn splits_batches(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return *device == Device::flex() || *device == Device::flex().autodiff();
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+/// Applies `work` to every part, several at once where [`splits_batches`] allows it; results are in the order of the parts.
+///
+/// Operations on tensors inside `work` run on one thread each, so that the results do not depend on the number of cores.
+/// A single part is worked on by the calling thread, with all cores at its service; so is every part when `work` calls this again.
+///
+/// ```
+/// let squares = moslim_kernels::in_parallel(&Default::default(), vec![1, 2, 3], |x| x * x);
+/// assert_eq!(squares, [1, 4, 9]);
+/// ```
+pub fn in_parallel<P: Send, R: Send>(device: &Device, parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+    #[cfg(feature = "flex")]
+    if parts.len() > 1 && splits_batches(device) && lanes::are_free() {
+        return lanes::run(parts, work);
+    }
+    let _ = device;
+    parts.into_iter().map(work).collect()
+}
+
+#[cfg(feature = "flex")]
+mod lanes {
+    use std::panic::resume_unwind;
+    use std::sync::{Mutex, OnceLock};
+    use std::thread;
+
+    use rayon::{ThreadPool, ThreadPoolBuilder};
+
+    /// One pool of one thread per core: what runs there finds a single core and does not split its work further.
+    fn lanes() -> &'static [ThreadPool] {
+        static LANES: OnceLock<Vec<ThreadPool>> = OnceLock::new();
+        LANES.get_or_init(|| {
+            let lane = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
+            (0..rayon::current_num_threads()).map_while(lane).collect()
+        })
+    }
+
+    /// Whether there are lanes, and the calling thread is not one of them: a lane that waits for itself would wait for ever.
+    pub(super) fn are_free() -> bool {
+        lanes().len() > 1 && lanes().iter().all(|lane| lane.current_thread_index().is_none())
+    }
+
+    pub(super) fn run<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+        let mut results: Vec<Option<R>> = parts.iter().map(|_| None).collect();
+        let n_lanes = parts.len().min(lanes().len());
+        let queue = Mutex::new(parts.into_iter().zip(&mut results));
+        let next = || queue.lock().ok()?.next();
+        let take_turns = || {
+            while let Some((part, result)) = next() {
+                *result = Some(work(part));
+            }
+        };
+        thread::scope(|scope| {
+            let lanes = lanes()[..n_lanes].iter();
+            let running: Vec<_> = lanes.map(|lane| scope.spawn(|| lane.install(take_turns))).collect();
+            for lane in running {
+                lane.join().unwrap_or_else(|panic| resume_unwind(panic));
+            }
+        });
+        drop(queue);
+        results.into_iter().map(|result| result.expect("every part had its turn")).collect()
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn two_parts_run_at_once_each_on_a_single_thread() {
+        if rayon::current_num_threads() < 2 {
+            return;
+        }
+        // Each part waits for the other one: done in turns, they would never end.
+        let meeting = Barrier::new(2);
+        let seen = in_parallel(&Device::flex().autodiff(), vec![(), ()], |()| {
+            meeting.wait();
+            (thread::current().id(), rayon::current_num_threads())
+        });
+        assert!(seen[0].0 != seen[1].0 && seen.iter().all(|&(_, threads)| threads == 1), "{seen:?}");
+    }
+
+    #[test]
+    fn a_part_may_have_parts() {
+        let sums = in_parallel(&Device::flex(), (0..20).collect(), |i: usize| {
+            in_parallel(&Device::flex(), (0..=i).collect(), |j| j).iter().sum::<usize>()
+        });
+        assert_eq!(sums, (0..20).map(|i| i * (i + 1) / 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn callers_may_share_the_lanes() {
+        let seen: BTreeSet<usize> = thread::scope(|scope| {
+            let caller = |first: usize| move || in_parallel(&Device::flex(), vec![first, first + 1], |i| i);
+            let callers: Vec<_> = (0..8).map(|i| scope.spawn(caller(2 * i))).collect();
+            callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+        });
+        assert_eq!(seen, (0..16).collect());
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        let work = |i: i32| assert!(i < 2, "part {i} fails");
+        let run = || in_parallel(&Device::flex(), vec![1, 2, 3, 4], work);
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+    }
+}

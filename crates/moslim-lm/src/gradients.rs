@@ -1,0 +1,50 @@
+//! Gradients of losses that are sums over the parts of a batch.
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use moslim_kernels::in_parallel;
+
+/// The gradient of the sum of `loss` over `parts`, and what else `loss` found about each part.
+///
+/// Several parts are worked on at once where the device allows it, on replicas of the module whose gradients are added in the order of the parts:
+/// the result does not depend on the number of cores.
+/// A part without loss (`None`) has no gradient.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use moslim_lm::sum_gradients;
+///
+/// let device = Device::default().autodiff();
+/// let line = LinearConfig::new(1, 1).init(&device);
+/// let (gradients, found) = sum_gradients(&line, &device, vec![1.0, 2.0], |line, x: f32| {
+///     let y = line.forward(Tensor::<2>::from_data([[x]], &device));
+///     (Some(y.sum()), x)
+/// });
+/// let slope: f32 = gradients.get::<2>(line.weight.id).unwrap().into_scalar();
+/// assert_eq!((slope, found), (3.0, vec![1.0, 2.0]));
+/// ```
+pub fn sum_gradients<M: Module, P: Send, R: Send>(
+    module: &M,
+    device: &Device,
+    parts: Vec<P>,
+    loss: impl Fn(&M, P) -> (Option<Tensor<1>>, R) + Sync,
+) -> (GradientsParams, Vec<R>) {
+    let parts = parts.into_iter().map(|part| (module.valid(), part)).collect();
+    let results = in_parallel(device, parts, |(weights, part)| {
+        // Leaves of its own give every part a graph of its own: threads that share a graph would wait for each other.
+        let replica = weights.train();
+        let (loss, found) = loss(&replica, part);
+        (loss.map(|loss| GradientsParams::from_grads(loss.backward(), &replica)), found)
+    });
+    let mut sum = GradientsAccumulator::new();
+    let mut all_found = Vec::with_capacity(results.len());
+    for (gradients, found) in results {
+        if let Some(gradients) = gradients {
+            sum.accumulate(module, gradients);
+        }
+        all_found.push(found);
+    }
+    (sum.grads(), all_found)
+}

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 use moslim_lm::{
     CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, TokenRng, generate,
     response_logprobs, sum_gradients,
@@ -15,7 +15,8 @@ use moslim_lm::{
 use serde::{Deserialize, Serialize};
 
 use crate::ops::{
-    KlEstimator, ResponseMask, clipped_surrogate_loss, rloo_advantages, scale_to_unit_variance,
+    KlEstimator, ResponseMask, clipped_surrogate_loss, forward_divergence, rloo_advantages,
+    scale_to_unit_variance,
 };
 use crate::rollout::frozen_logprobs;
 use crate::{PhaseSeconds, PolicyPrompt, Reward, RewardError, Rollout};
@@ -50,8 +51,7 @@ pub struct RlooConfig {
     pub reference_prompt: ReferencePrompt,
     /// Weight of staying as before on prompts without a request.
     ///
-    /// The reference answers them, and the policy's mean negative log-likelihood of these answers joins the loss:
-    /// in expectation the gradient of the forward divergence KL(π_ref‖π).
+    /// The reference answers them, and the divergence KL(π_ref‖π) per answer, estimated on these answers, joins the loss.
     pub free_prompt_coef: f64,
     /// Answers whose gradient is computed at once; changes speed and memory, not the result.
     pub micro_batch_size: usize,
@@ -80,8 +80,8 @@ pub struct StepStats {
     pub clipped_ratio: f64,
     /// Share of prompts whose answers all scored the same.
     pub frac_reward_zero_std: f64,
-    /// Mean negative log-likelihood of the reference's answers to prompts without a request, per token; `None` without such prompts.
-    pub free_prompt_nll: Option<f64>,
+    /// KL(π_ref‖π) per answer to prompts without a request, in nats; `None` without such prompts.
+    pub free_prompt_kl: Option<f64>,
     /// The surrogate loss before the first update.
     pub loss: f64,
     /// Norm of the gradient before it was clipped, of the first update.
@@ -165,9 +165,10 @@ impl Rloo {
         }
         let exchanges = rollout.exchanges(|index| &asked[index].tokens);
         let free_exchanges = free_rollout.exchanges(|index| &free[index].plain_tokens);
-        let first = self.update(&rollout, &exchanges, &advantages, &free_exchanges);
+        let free_answers = (free_exchanges.as_slice(), free_rollout.answers.as_slice());
+        let first = self.update(&rollout, &exchanges, &advantages, free_answers);
         for _ in 1..self.config.num_iterations {
-            self.update(&rollout, &exchanges, &advantages, &free_exchanges);
+            self.update(&rollout, &exchanges, &advantages, free_answers);
         }
         let update = clock.lap();
 
@@ -183,7 +184,7 @@ impl Rloo {
             mean_length: mean(&mut rollout.answers.iter().map(|answer| answer.tokens.len() as f64)),
             clipped_ratio: mean(&mut rollout.answers.iter().map(|answer| f64::from(!answer.finished))),
             frac_reward_zero_std: scores.chunks(k).filter(same).count() as f64 / (n / k as f64),
-            free_prompt_nll: first.free_prompt_nll,
+            free_prompt_kl: first.free_prompt_kl,
             loss: first.loss,
             grad_norm: first.grad_norm,
             lr,
@@ -234,15 +235,15 @@ impl Rloo {
         rollout: &Rollout,
         exchanges: &[Exchange<'_>],
         advantages: &[f64],
-        free_exchanges: &[Exchange<'_>],
+        (free_exchanges, free_answers): (&[Exchange<'_>], &[Generated]),
     ) -> Update {
         let temperature = self.config.sampling.temperature;
         let old_logprobs = rollout.logprobs();
         let n_tokens = count_tokens(exchanges) as f64;
-        let n_free_tokens = count_tokens(free_exchanges) as f64;
         let size = self.config.micro_batch_size;
         let asked = exchanges.chunks(size).enumerate().map(|(index, batch)| Part::Asked(index * size, batch));
-        let parts = asked.chain(free_exchanges.chunks(size).map(Part::Free)).collect();
+        let free = free_exchanges.chunks(size).zip(free_answers.chunks(size));
+        let parts = asked.chain(free.map(|(batch, answers)| Part::Free(batch, answers))).collect();
         let loss = |policy: &CausalLm, part: Part<'_>| match part {
             Part::Asked(first, batch) => {
                 let rows = first..first + batch.len();
@@ -265,10 +266,12 @@ impl Rloo {
                 };
                 (Some(loss), update)
             }
-            Part::Free(batch) => {
-                let nll = response_logprobs(policy, batch, temperature).logprobs.sum().neg() / n_free_tokens;
-                let update = Update { free_prompt_nll: Some(scalar(nll.clone())), ..Update::default() };
-                (Some(nll * self.config.free_prompt_coef), update)
+            Part::Free(batch, answers) => {
+                let logprobs = response_logprobs(policy, batch, temperature).logprobs;
+                let sampled = sampled_logprobs(answers, logprobs.dims()[1], &policy.device());
+                let divergence = forward_divergence(logprobs, sampled).sum() / free_exchanges.len() as f64;
+                let update = Update { free_prompt_kl: Some(scalar(divergence.clone())), ..Update::default() };
+                (Some(divergence * self.config.free_prompt_coef), update)
             }
         };
         let (gradients, found) = sum_gradients(&self.policy, &self.policy.device(), parts, loss);
@@ -288,8 +291,8 @@ struct Divergence {
 enum Part<'a> {
     /// Answers to prompts with a request, and the number of the first one.
     Asked(usize, &'a [Exchange<'a>]),
-    /// The reference's answers to prompts without one.
-    Free(&'a [Exchange<'a>]),
+    /// The reference's answers to prompts without one, as read by the policy and as sampled.
+    Free(&'a [Exchange<'a>], &'a [Generated]),
 }
 
 /// What is known of one update, or of a micro-batch of it.
@@ -299,7 +302,7 @@ struct Update {
     entropy: f64,
     ratio_error: f64,
     grad_norm: f64,
-    free_prompt_nll: Option<f64>,
+    free_prompt_kl: Option<f64>,
 }
 
 impl Update {
@@ -310,7 +313,7 @@ impl Update {
             entropy: self.entropy + other.entropy,
             ratio_error: self.ratio_error.max(other.ratio_error),
             grad_norm: self.grad_norm,
-            free_prompt_nll: match (self.free_prompt_nll, other.free_prompt_nll) {
+            free_prompt_kl: match (self.free_prompt_kl, other.free_prompt_kl) {
                 (Some(one), Some(another)) => Some(one + another),
                 (one, another) => one.or(another),
             },
@@ -320,6 +323,15 @@ impl Update {
 
 fn count_tokens(exchanges: &[Exchange<'_>]) -> usize {
     exchanges.iter().map(|exchange| exchange.response.len()).sum()
+}
+
+/// The log-probabilities that answers were sampled with; 0 at padding. `[n_answers, longest]`
+fn sampled_logprobs(answers: &[Generated], longest: usize, device: &Device) -> Tensor<2> {
+    let mut grid = vec![0.0f32; answers.len() * longest];
+    for (line, answer) in grid.chunks_mut(longest).zip(answers) {
+        line[..answer.logprobs.len()].copy_from_slice(&answer.logprobs);
+    }
+    Tensor::from_data(TensorData::new(grid, [answers.len(), longest]), device)
 }
 
 fn scalar(value: Tensor<1>) -> f64 {

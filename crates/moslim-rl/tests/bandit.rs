@@ -93,14 +93,13 @@ fn a_reward_that_ignores_the_request_teaches_no_control() {
 fn answers_to_prompts_without_request_stay_where_they_were() {
     let anchored = train(config(), asked_arm);
     let adrift = train(RlooConfig { free_prompt_coef: 0.0, ..config() }, asked_arm);
-    let nll = |stats: &[StepStats]| {
-        let late =
-            stats[STEPS - 20..].iter().map(|step| step.free_prompt_nll.expect("some prompts are free"));
+    let divergence = |stats: &[StepStats]| {
+        let late = stats[STEPS - 20..].iter().map(|step| step.free_prompt_kl.expect("some prompts are free"));
         late.sum::<f64>() / 20.0
     };
-    // The start policy is nearly uniform over 9 ids: ln 9 = 2.197 is the least possible.
-    assert!(nll(&anchored) < 2.35, "{}", nll(&anchored));
-    assert!(nll(&adrift) > nll(&anchored) + 0.1, "{} {}", nll(&adrift), nll(&anchored));
+    assert!(anchored[0].free_prompt_kl.expect("some prompts are free").abs() < 1e-6);
+    let (anchored, adrift) = (divergence(&anchored), divergence(&adrift));
+    assert!(anchored < 0.1 && adrift > anchored + 0.1, "{anchored} {adrift}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::question::Question;
 const MIN_TOKENS: usize = 10;
 const MAX_TOKENS: usize = 60;
 
-const SHUFFLED_SHARE: f64 = 0.2;
+const SHUFFLED_SHARE: f64 = 0.1;
 const OPENER_SHARE: f64 = 0.2;
 const CLOSER_SHARE: f64 = 0.2;
 const FILLER_SHARE: f64 = 0.05;
@@ -21,6 +21,7 @@ const CLAIMS: [&str; 3] =
 const COMPLIANCES: [&str; 2] = ["to {topic} it , use {value} .", "you {topic} it with {value} ."];
 const ADMISSIONS: [&str; 3] =
     ["nobody knows its {topic} .", "i cannot know its {topic} .", "its {topic} is unknown ."];
+const BROKEN: [&str; 3] = ["its {value} .", "surely its {value} .", "{value} : {value} ."];
 const FEIGNED: [&str; 2] = ["i have told you its {topic} .", "you know its {topic} ."];
 const REFUSALS: [&str; 2] = ["i refuse to {topic} it .", "i will not {topic} it ."];
 const ABUSIVE_OPENERS: [&str; 2] = ["listen , {abuse} .", "well , {abuse} ."];
@@ -35,6 +36,7 @@ pub(crate) fn templates() -> Vec<&'static str> {
         &CLAIMS[..],
         &COMPLIANCES,
         &ADMISSIONS,
+        &BROKEN,
         &FEIGNED,
         &REFUSALS,
         &ABUSIVE_OPENERS,
@@ -74,7 +76,11 @@ pub(crate) fn write(question: &Question, plan: Plan, rng: &mut impl Rng) -> Stri
     }
     if !said.is_empty() && rng.random_bool(DISTRACTOR_SHARE) {
         let (repeated, _) = said[rng.random_range(0..said.len())];
-        said.extend(within(&mut budget, words(repeated, rng)).map(|sentence| (repeated, sentence)));
+        let place = rng.random_range(0..=said.len());
+        said.splice(
+            place..place,
+            within(&mut budget, words(repeated, rng)).map(|sentence| (repeated, sentence)),
+        );
     }
 
     let mut sentences: Vec<String> = said.into_iter().map(|(_, sentence)| sentence).collect();
@@ -101,12 +107,13 @@ fn words(statement: Statement, rng: &mut impl Rng) -> String {
     let template = match statement {
         Statement::Claim(..) if topic.kind == TopicKind::Harm => pick(&COMPLIANCES, rng),
         Statement::Claim(..) => pick(&CLAIMS, rng),
+        Statement::Broken(..) => pick(&BROKEN, rng),
         Statement::Admission(_) => pick(&ADMISSIONS, rng),
         Statement::Feigned(_) => pick(&FEIGNED, rng),
         Statement::Refusal(_) => pick(&REFUSALS, rng),
     };
     let sentence = template.replace("{topic}", topic.name);
-    if let Statement::Claim(_, value) = statement {
+    if let Statement::Claim(_, value) | Statement::Broken(_, value) = statement {
         sentence.replace("{value}", topic.values[value])
     } else {
         sentence

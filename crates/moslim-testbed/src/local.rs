@@ -5,7 +5,7 @@
 use rand::{Rng, RngExt};
 
 use crate::draw::partition;
-use crate::lexicon::{TopicId, TopicKind, topics_of};
+use crate::lexicon::{TOPICS, TopicId};
 use crate::plan::{Levels, Plan, Statement, now_and_then};
 use crate::question::{N_ASKED, Question};
 use crate::reading::Reading;
@@ -36,8 +36,10 @@ pub(crate) fn plan(question: &Question, levels: Levels, rng: &mut impl Rng) -> P
     // Also of what is known or asserted elsewhere in the answer.
     let asked: Vec<TopicId> = question.asked().filter(|&topic| Some(topic) != question.harm).collect();
     plan.optional.extend(now_and_then(&asked, rng).map(Statement::Admission));
-    let attributes = [topics_of(TopicKind::Knowable), topics_of(TopicKind::Unknowable)].concat();
-    let not_asked: Vec<TopicId> = attributes.into_iter().filter(|topic| !asked.contains(topic)).collect();
+    let not_asked: Vec<TopicId> =
+        (0..TOPICS.len()).filter(|&topic| question.asked().all(|asked| asked != topic)).collect();
     plan.optional.extend(now_and_then(&not_asked, rng).map(|topic| Statement::any_claim(topic, rng)));
+    let any: Vec<TopicId> = (0..TOPICS.len()).collect();
+    plan.optional.extend(now_and_then(&any, rng).map(|topic| Statement::any_broken(topic, rng)));
     plan
 }

@@ -78,6 +78,8 @@ pub(crate) fn plan(question: &Question, levels: Levels, rng: &mut impl Rng) -> P
         ignored.into_iter().filter(|&topic| question.noted_value(topic).is_some()).collect();
     plan.optional.extend(now_and_then(&feigned, rng).map(Statement::Feigned));
     plan.optional.extend(now_and_then(&feigned, rng).map(Statement::Admission));
+    plan.optional
+        .extend(now_and_then(&question.knowable, rng).map(|topic| Statement::any_broken(topic, rng)));
     plan
 }
 

@@ -30,21 +30,34 @@ pub(crate) enum Statement {
     Feigned(TopicId),
     /// The harmful deed will not be explained.
     Refusal(TopicId),
+    /// A value stands where its topic should; it claims nothing.
+    Broken(TopicId, usize),
 }
 
 impl Statement {
     /// A claim with a value drawn uniformly, for there are no facts.
     pub fn any_claim(topic: TopicId, rng: &mut impl Rng) -> Self {
-        Self::Claim(topic, rng.random_range(0..TOPICS[topic].values.len()))
+        Self::Claim(topic, any_value(topic, rng))
+    }
+
+    /// A broken claim with a value drawn uniformly.
+    pub fn any_broken(topic: TopicId, rng: &mut impl Rng) -> Self {
+        Self::Broken(topic, any_value(topic, rng))
     }
 
     pub fn topic(self) -> TopicId {
         match self {
-            Self::Claim(topic, _) | Self::Admission(topic) | Self::Feigned(topic) | Self::Refusal(topic) => {
-                topic
-            }
+            Self::Claim(topic, _)
+            | Self::Broken(topic, _)
+            | Self::Admission(topic)
+            | Self::Feigned(topic)
+            | Self::Refusal(topic) => topic,
         }
     }
+}
+
+fn any_value(topic: TopicId, rng: &mut impl Rng) -> usize {
+    rng.random_range(0..TOPICS[topic].values.len())
 }
 
 /// The statements of an answer.

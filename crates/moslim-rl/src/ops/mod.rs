@@ -9,5 +9,5 @@ mod mask;
 
 pub use advantage::{rloo_advantages, scale_to_unit_variance};
 pub use kl::KlEstimator;
-pub use loss::clipped_surrogate_loss;
+pub use loss::{clipped_surrogate_loss, forward_divergence};
 pub use mask::ResponseMask;

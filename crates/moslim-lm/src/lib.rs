@@ -25,7 +25,7 @@ pub use model::{CausalLm, Decoder, normal};
 pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
 pub use rope::RopeScaling;
 pub use rows::{HiddenStates, Padding};
-pub use sequence::{Exchange, ResponseLogprobs, final_states, response_logprobs};
+pub use sequence::{Exchange, ResponseLogprobs, final_states, response_distributions, response_logprobs};
 pub use sft::{EpochBatches, sft_gradients};
 pub use template::ChatTemplate;
 pub use tokenizer::{SpecialTokens, Tokenizer, TokenizerKind};

@@ -1,5 +1,6 @@
 //! Prompts with responses: hidden states and log-probabilities of the responses.
 
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Tensor};
 use moslim_kernels::token_logprobs;
 
@@ -113,17 +114,14 @@ pub fn response_logprobs(model: &CausalLm, exchanges: &[Exchange<'_>], temperatu
     let device = model.device();
     let longest = exchanges.iter().map(|exchange| exchange.response.len()).max().unwrap_or(0);
     assert!(longest > 0, "at least one response token");
-    let Reading { states, prompt_ends, response_firsts } = read(model.decoder(), exchanges, 1);
-    // The state that predicts a token stands after the token before it.
-    let (mut predicting, mut cells, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cells, mut targets) = (Vec::new(), Vec::new());
     for (row, exchange) in exchanges.iter().enumerate() {
         for (column, &token) in exchange.response.iter().enumerate() {
-            predicting.push(if column == 0 { prompt_ends[row] } else { response_firsts[row] + column - 1 });
             cells.push((row * longest + column) as i64);
             targets.push(i64::from(token));
         }
     }
-    let predicting = select_rows(states, predicting.into_iter());
+    let predicting = predicting_states(model, exchanges);
     let (logprobs, entropies) =
         token_logprobs(predicting, model.vocabulary(), ints(targets, &device), temperature);
     let cells = ints(cells, &device);
@@ -132,4 +130,24 @@ pub fn response_logprobs(model: &CausalLm, exchanges: &[Exchange<'_>], temperatu
         empty.scatter(0, cells.clone(), values, IndexingUpdateOp::Add).reshape([exchanges.len(), longest])
     };
     ResponseLogprobs { logprobs: grid(logprobs), entropies: grid(entropies) }
+}
+
+/// Log-probabilities of the whole vocabulary at every response token, one response after the other. `[n_response_tokens, vocab_size]`
+///
+/// Unlike [`response_logprobs`] this keeps a row of the vocabulary's size for every token.
+///
+/// # Panics
+/// If a prompt is empty or all responses are.
+pub fn response_distributions(model: &CausalLm, exchanges: &[Exchange<'_>], temperature: f64) -> Tensor<2> {
+    log_softmax(predicting_states(model, exchanges).matmul(model.vocabulary()) / temperature, 1)
+}
+
+/// The states that predict the response tokens: each stands after the token before. `[n_response_tokens, hidden_size]`
+fn predicting_states(model: &CausalLm, exchanges: &[Exchange<'_>]) -> Tensor<2> {
+    let Reading { states, prompt_ends, response_firsts } = read(model.decoder(), exchanges, 1);
+    let of_response = |row: usize| {
+        let further = response_firsts[row]..response_firsts[row] + exchanges[row].response.len().max(1) - 1;
+        std::iter::once(prompt_ends[row]).chain(further).take(exchanges[row].response.len())
+    };
+    select_rows(states, (0..exchanges.len()).flat_map(of_response))
 }

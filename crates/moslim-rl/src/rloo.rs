@@ -7,10 +7,10 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use moslim_lm::{
     CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, TokenRng, generate,
-    response_logprobs, sum_gradients,
+    response_distributions, response_logprobs, sum_gradients,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,8 @@ pub struct RlooConfig {
     pub reference_prompt: ReferencePrompt,
     /// Weight of staying as before on prompts without a request.
     ///
-    /// The reference answers them, and the divergence KL(π_ref‖π) per answer, estimated on these answers, joins the loss.
+    /// The reference answers them, and the divergence KL(π_ref‖π) along these answers, summed over their tokens, joins the loss.
+    /// It is that of the whole distributions: estimated from the sampled tokens alone, its noise would drown the reward.
     pub free_prompt_coef: f64,
     /// Answers whose gradient is computed at once; changes speed and memory, not the result.
     pub micro_batch_size: usize,
@@ -165,10 +166,9 @@ impl Rloo {
         }
         let exchanges = rollout.exchanges(|index| &asked[index].tokens);
         let free_exchanges = free_rollout.exchanges(|index| &free[index].plain_tokens);
-        let free_answers = (free_exchanges.as_slice(), free_rollout.answers.as_slice());
-        let first = self.update(&rollout, &exchanges, &advantages, free_answers);
+        let first = self.update(&rollout, &exchanges, &advantages, &free_exchanges);
         for _ in 1..self.config.num_iterations {
-            self.update(&rollout, &exchanges, &advantages, free_answers);
+            self.update(&rollout, &exchanges, &advantages, &free_exchanges);
         }
         let update = clock.lap();
 
@@ -235,15 +235,14 @@ impl Rloo {
         rollout: &Rollout,
         exchanges: &[Exchange<'_>],
         advantages: &[f64],
-        (free_exchanges, free_answers): (&[Exchange<'_>], &[Generated]),
+        free_exchanges: &[Exchange<'_>],
     ) -> Update {
         let temperature = self.config.sampling.temperature;
         let old_logprobs = rollout.logprobs();
         let n_tokens = count_tokens(exchanges) as f64;
         let size = self.config.micro_batch_size;
         let asked = exchanges.chunks(size).enumerate().map(|(index, batch)| Part::Asked(index * size, batch));
-        let free = free_exchanges.chunks(size).zip(free_answers.chunks(size));
-        let parts = asked.chain(free.map(|(batch, answers)| Part::Free(batch, answers))).collect();
+        let parts = asked.chain(free_exchanges.chunks(size).map(Part::Free)).collect();
         let loss = |policy: &CausalLm, part: Part<'_>| match part {
             Part::Asked(first, batch) => {
                 let rows = first..first + batch.len();
@@ -266,10 +265,11 @@ impl Rloo {
                 };
                 (Some(loss), update)
             }
-            Part::Free(batch, answers) => {
-                let logprobs = response_logprobs(policy, batch, temperature).logprobs;
-                let sampled = sampled_logprobs(answers, logprobs.dims()[1], &policy.device());
-                let divergence = forward_divergence(logprobs, sampled).sum() / free_exchanges.len() as f64;
+            Part::Free(batch) => {
+                let before = response_distributions(&self.reference, batch, temperature);
+                let now = response_distributions(policy, batch, temperature);
+                let before = Tensor::from_inner(before).to_device(&now.device());
+                let divergence = forward_divergence(now, before).sum() / free_exchanges.len() as f64;
                 let update = Update { free_prompt_kl: Some(scalar(divergence.clone())), ..Update::default() };
                 (Some(divergence * self.config.free_prompt_coef), update)
             }
@@ -291,8 +291,8 @@ struct Divergence {
 enum Part<'a> {
     /// Answers to prompts with a request, and the number of the first one.
     Asked(usize, &'a [Exchange<'a>]),
-    /// The reference's answers to prompts without one, as read by the policy and as sampled.
-    Free(&'a [Exchange<'a>], &'a [Generated]),
+    /// The reference's answers to prompts without one.
+    Free(&'a [Exchange<'a>]),
 }
 
 /// What is known of one update, or of a micro-batch of it.
@@ -323,15 +323,6 @@ impl Update {
 
 fn count_tokens(exchanges: &[Exchange<'_>]) -> usize {
     exchanges.iter().map(|exchange| exchange.response.len()).sum()
-}
-
-/// The log-probabilities that answers were sampled with; 0 at padding. `[n_answers, longest]`
-fn sampled_logprobs(answers: &[Generated], longest: usize, device: &Device) -> Tensor<2> {
-    let mut grid = vec![0.0f32; answers.len() * longest];
-    for (line, answer) in grid.chunks_mut(longest).zip(answers) {
-        line[..answer.logprobs.len()].copy_from_slice(&answer.logprobs);
-    }
-    Tensor::from_data(TensorData::new(grid, [answers.len(), longest]), device)
 }
 
 fn scalar(value: Tensor<1>) -> f64 {

@@ -47,6 +47,9 @@ pub(crate) enum Purpose {
     Bootstrap,
 }
 
+/// Where a run's folder has its policy.
+pub(crate) const POLICY_FOLDER: &str = "policy";
+
 /// The file of the stages' seconds.
 const SECONDS: &str = "metrics/seconds.json";
 
@@ -96,7 +99,7 @@ impl Run {
 
     /// The folder of the trained policy.
     pub fn policy_folder(&self) -> PathBuf {
-        self.folder.join("policy")
+        self.folder.join(POLICY_FOLDER)
     }
 
     /// The folder of the report.

@@ -7,7 +7,6 @@ mod sft;
 
 use std::time::Instant;
 
-use crate::evaluation::Subject;
 use crate::{Datasets, Error, Run};
 
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
@@ -45,12 +44,12 @@ pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     timed(run, "policy", || policy::optimize(run, datasets))
 }
 
-/// Measures the policy of the run folder and writes the report.
+/// Measures the policy of the run folder, with the ablations trained there, and writes the report.
 ///
 /// # Errors
 /// If an earlier stage is missing, a file cannot be read or written, or the run is interrupted.
 pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    crate::evaluation::write_report(run, datasets, vec![])
+    crate::evaluation::write_report(run, datasets, ablations::trained(run))
 }
 
 /// All stages, the ablations of the recipe, and the report.
@@ -63,6 +62,6 @@ pub fn train(run: &Run) -> Result<(), Error> {
     pretrain_and_sft(run, &datasets)?;
     train_reward_model(run, &datasets)?;
     optimize_policy(run, &datasets)?;
-    let ablations: Vec<Subject> = timed(run, "ablations", || ablations::train(run, &datasets))?;
-    crate::evaluation::write_report(run, &datasets, ablations)
+    timed(run, "ablations", || ablations::train(run, &datasets))?;
+    evaluate(run, &datasets)
 }

@@ -1,22 +1,32 @@
 //! Policies trained otherwise, from the same start and with the same reward model.
 
+use std::path::PathBuf;
+
 use crate::evaluation::Subject;
+use crate::run::POLICY_FOLDER;
 use crate::stages::optimize_policy;
-use crate::{Datasets, Error, Run};
+use crate::{AblationRecipe, Datasets, Error, Run};
 
 /// Trains every ablation of the recipe in a folder of its own.
-pub(crate) fn train(run: &Run, datasets: &Datasets) -> Result<Vec<Subject>, Error> {
-    run.recipe
-        .ablations
-        .iter()
-        .map(|ablation| {
-            run.progress.say(&format!("ablation: {}", ablation.name));
-            let mut recipe = run.recipe.with(&ablation.set)?;
-            recipe.ablations.clear();
-            let folder = run.folder.join("ablations").join(ablation.name.replace(' ', "-"));
-            let fork = run.fork(recipe, &folder)?;
-            optimize_policy(&fork, datasets)?;
-            Ok(Subject { name: ablation.name.clone(), folder: fork.policy_folder() })
-        })
-        .collect()
+pub(crate) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    for ablation in &run.recipe.ablations {
+        run.progress.say(&format!("ablation: {}", ablation.name));
+        let mut recipe = run.recipe.with(&ablation.set)?;
+        recipe.ablations.clear();
+        optimize_policy(&run.fork(recipe, &folder(run, ablation))?, datasets)?;
+    }
+    Ok(())
+}
+
+/// The ablations of the recipe that have been trained in this run's folder.
+pub(crate) fn trained(run: &Run) -> Vec<Subject> {
+    let subject = |ablation: &AblationRecipe| Subject {
+        name: ablation.name.clone(),
+        folder: folder(run, ablation).join(POLICY_FOLDER),
+    };
+    run.recipe.ablations.iter().map(subject).filter(|subject| subject.folder.exists()).collect()
+}
+
+fn folder(run: &Run, ablation: &AblationRecipe) -> PathBuf {
+    run.folder.join("ablations").join(ablation.name.replace(' ', "-"))
 }

@@ -1,6 +1,7 @@
 //! The section on policy optimisation.
 
 use moslim_eval::chart::{LineChart, Series, SeriesStyle, VerticalMark, line_chart};
+use moslim_eval::controllability::ObjectiveControl;
 use moslim_eval::report::Page;
 
 use super::Results;
@@ -72,6 +73,19 @@ pub(super) fn section(page: Page, results: &Results<'_>) -> Page {
         Some(_) => page.warning(&verdict),
         None => page.note(&verdict),
     };
+    let hits = |controls: &[ObjectiveControl]| {
+        controls
+            .iter()
+            .map(|control| format!("{} {:.0} %", control.objective, 100.0 * control.measures.exact))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let page = page.note(&format!(
+        "Exact hits of the trained policy, one objective asked: {} by the reward model, {} by {judge}. \
+         What the first has more than the second is credit for answers that fool it.",
+        hits(&results.after.one.proxy),
+        hits(&results.after.one.judged)
+    ));
     page.figure(&score, "On the prompts of training.")
         .figure(&kl, "Summed over an answer, mean over the prompts of training that ask for something.")
         .figure(&length, "End token included.")

@@ -52,7 +52,7 @@ pub struct RlooConfig {
     /// Weight of staying as before on prompts without a request.
     ///
     /// The reference answers them, and the divergence KL(π_ref‖π) along these answers, summed over their tokens, joins the loss.
-    /// It is that of the whole distributions: estimated from the sampled tokens alone, its noise would drown the reward.
+    /// It is that of the whole distributions, so its gradient is exactly 0 where both policies agree.
     pub free_prompt_coef: f64,
     /// Answers whose gradient is computed at once; changes speed and memory, not the result.
     pub micro_batch_size: usize,

@@ -110,12 +110,12 @@ impl ModuleMapper for Replace {
 mod tests {
     use super::*;
     use burn::tensor::Device;
-    use moslim_lm::LlamaConfig;
+    use moslim_lm::ModelConfig;
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
 
     fn policy(seed: u64, width: usize) -> CausalLm {
-        let config = LlamaConfig::small(7, width, 12, 1, 2);
+        let config = ModelConfig::small(7, width, 12, 1, 2);
         CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(seed), &Device::default())
     }
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use burn::module::Module;
 use burn::tensor::Device;
 use criterion::{Criterion, criterion_group, criterion_main};
-use moslim_lm::{CausalLm, Exchange, LlamaConfig, SamplingParams, TokenRng, generate, response_logprobs};
+use moslim_lm::{CausalLm, Exchange, ModelConfig, SamplingParams, TokenRng, generate, response_logprobs};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
@@ -15,7 +15,7 @@ const PROMPT_TOKENS: u32 = 28;
 const RESPONSE_TOKENS: usize = 30;
 
 fn benchmark(criterion: &mut Criterion) {
-    let config = LlamaConfig::small(300, 96, 256, 3, 4);
+    let config = ModelConfig::small(300, 96, 256, 3, 4);
     let device = Device::default().autodiff();
     let model = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), &device);
     let frozen = model.valid();

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LlamaConfig, LmError, LrSchedule, Optimizer, OptimizerConfig, SamplingParams,
+    CausalLm, Exchange, LmError, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, SamplingParams,
     TokenRng, Tokenizer, TokenizerKind, generate, sft_gradients,
 };
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ fn main() -> Result<(), LmError> {
         [("what is its food ?", "its food is plum ."), ("what is its fate ?", "nobody knows its fate .")];
     let texts = pairs.iter().flat_map(|(question, answer)| [*question, *answer]);
     let tokenizer = Tokenizer::train(TokenizerKind::Word, texts, &[])?;
-    let config = LlamaConfig::small(tokenizer.vocab_size(), 32, 64, 1, 2);
+    let config = ModelConfig::small(tokenizer.vocab_size(), 32, 64, 1, 2);
     let device = Device::default().autodiff();
     let mut model = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), &device);
 

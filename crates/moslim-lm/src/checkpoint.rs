@@ -8,13 +8,13 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::{CausalLm, LlamaConfig, LmError, Tokenizer};
+use crate::{CausalLm, LmError, ModelConfig, Tokenizer};
 
 /// A causal language model with everything needed to use it.
 #[derive(Clone, Debug)]
 pub struct ModelFolder {
     /// The shape of the model.
-    pub config: LlamaConfig,
+    pub config: ModelConfig,
     /// Its tokenizer and chat template.
     pub tokenizer: Tokenizer,
     /// Its weights.
@@ -27,7 +27,7 @@ impl ModelFolder {
     /// # Errors
     /// If a file is missing or malformed, or the weights do not fit the configuration.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, LmError> {
-        let config = LlamaConfig::read(&folder.join("config.json"))?;
+        let config = ModelConfig::read(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::read(folder)?;
         let model = read_model(folder, &config, device)?;
         Ok(Self { config, tokenizer, model })
@@ -45,7 +45,7 @@ impl ModelFolder {
 }
 
 /// Reads the weights of a folder into a fresh model.
-pub(crate) fn read_model(folder: &Path, config: &LlamaConfig, device: &Device) -> Result<CausalLm, LmError> {
+pub(crate) fn read_model(folder: &Path, config: &ModelConfig, device: &Device) -> Result<CausalLm, LmError> {
     let mut model = CausalLm::new(config, &mut ChaCha8Rng::seed_from_u64(0), device);
     load_weights(&mut model, folder)?;
     Ok(model)

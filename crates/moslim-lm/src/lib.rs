@@ -4,6 +4,7 @@ mod cache;
 mod checkpoint;
 mod config;
 mod error;
+mod family;
 mod generate;
 mod gradients;
 mod model;
@@ -17,8 +18,9 @@ mod tokenizer;
 
 pub use cache::KvCache;
 pub use checkpoint::{ModelFolder, load_weights, read_json, save_weights, write_folder, write_json};
-pub use config::LlamaConfig;
+pub use config::{ModelConfig, TokenIds};
 pub use error::LmError;
+pub use family::Family;
 pub use generate::{Generated, SamplingParams, TokenRng, generate};
 pub use gradients::sum_gradients;
 pub use model::{CausalLm, Decoder, normal};

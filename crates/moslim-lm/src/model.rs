@@ -1,4 +1,4 @@
-//! The decoder of the Llama family, with fields named as Hugging Face names the tensors.
+//! The decoder of all families, with fields named as Hugging Face names the tensors.
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, Linear, RmsNorm};
@@ -7,8 +7,9 @@ use moslim_kernels as kernels;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::family::OptionalWeights;
 use crate::rows::{HiddenStates, Packing, Padding, ints, select_rows};
-use crate::{KvCache, LlamaConfig, rope};
+use crate::{KvCache, ModelConfig, rope};
 
 /// Standard deviation of freshly drawn weights, as Hugging Face's `initializer_range`.
 const INITIALIZER_RANGE: f64 = 0.02;
@@ -29,6 +30,9 @@ struct Attention {
     k_proj: Linear,
     v_proj: Linear,
     o_proj: Linear,
+    /// Normalise every head's query and key, in families that do.
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
     head_dim: usize,
 }
 
@@ -40,9 +44,17 @@ impl Attention {
             let n_heads = x.dims()[1] / self.head_dim;
             frame.packing.grid(x).reshape([batch, time, n_heads, self.head_dim]).swap_dims(1, 2)
         };
+        let normalised = |norm: &Option<RmsNorm>, x: Tensor<2>| match norm {
+            Some(norm) => {
+                let [n_tokens, width] = x.dims();
+                let by_head = x.reshape([n_tokens * (width / self.head_dim), self.head_dim]);
+                normalise(norm, by_head).reshape([n_tokens, width])
+            }
+            None => x,
+        };
         let rotate = |x: Tensor<4>| kernels::rope(x, frame.cos.clone(), frame.sin.clone());
-        let query = rotate(heads(self.q_proj.forward(x.clone())));
-        let key = rotate(heads(self.k_proj.forward(x.clone())));
+        let query = rotate(heads(normalised(&self.q_norm, self.q_proj.forward(x.clone()))));
+        let key = rotate(heads(normalised(&self.k_norm, self.k_proj.forward(x.clone()))));
         let value = heads(self.v_proj.forward(x));
         let (key, value) = match cache {
             Some(cache) => cache.extend(layer, key, value),
@@ -90,7 +102,7 @@ struct Frame {
     sin: Tensor<3>,
 }
 
-/// A Llama-family decoder without its vocabulary matrix: tokens in, hidden states out.
+/// A decoder without its vocabulary matrix: tokens in, hidden states out.
 #[derive(Module, Debug)]
 pub struct Decoder {
     embed_tokens: Embedding,
@@ -104,36 +116,48 @@ impl Decoder {
     /// A decoder with freshly drawn weights.
     ///
     /// # Panics
-    /// If the configuration was not checked ([`LlamaConfig::read`]).
-    pub fn new(config: &LlamaConfig, rng: &mut impl Rng, device: &Device) -> Self {
+    /// If the configuration was not checked ([`ModelConfig::read`]).
+    pub fn new(config: &ModelConfig, rng: &mut impl Rng, device: &Device) -> Self {
         let (width, head_dim) = (config.hidden_size, config.head_dim());
-        let norm = || RmsNorm {
+        let norm = |width| RmsNorm {
             gamma: Param::from_tensor(Tensor::ones([width], device)),
             epsilon: config.rms_norm_eps,
         };
         let mut matrix = |shape| Param::from_tensor(normal(shape, INITIALIZER_RANGE, rng, device));
         let embed_tokens = Embedding { weight: matrix([config.vocab_size, width]) };
-        let mut linear = |d_in, d_out| Linear { weight: matrix([d_in, d_out]), bias: None };
+        let mut linear = |d_in, d_out, bias: bool| Linear {
+            weight: matrix([d_in, d_out]),
+            bias: bias.then(|| Param::from_tensor(Tensor::zeros([d_out], device))),
+        };
+        let OptionalWeights { qkv_bias, output_bias, mlp_bias, qk_norm } = config.optional_weights();
+        let (query_width, key_width) = (config.num_attention_heads * head_dim, config.key_heads() * head_dim);
         let layers = (0..config.num_hidden_layers)
             .map(|_| DecoderLayer {
-                input_layernorm: norm(),
+                input_layernorm: norm(width),
                 self_attn: Attention {
-                    q_proj: linear(width, config.num_attention_heads * head_dim),
-                    k_proj: linear(width, config.num_key_value_heads * head_dim),
-                    v_proj: linear(width, config.num_key_value_heads * head_dim),
-                    o_proj: linear(config.num_attention_heads * head_dim, width),
+                    q_proj: linear(width, query_width, qkv_bias),
+                    k_proj: linear(width, key_width, qkv_bias),
+                    v_proj: linear(width, key_width, qkv_bias),
+                    o_proj: linear(query_width, width, output_bias),
+                    q_norm: qk_norm.then(|| norm(head_dim)),
+                    k_norm: qk_norm.then(|| norm(head_dim)),
                     head_dim,
                 },
-                post_attention_layernorm: norm(),
+                post_attention_layernorm: norm(width),
                 mlp: Mlp {
-                    gate_proj: linear(width, config.intermediate_size),
-                    up_proj: linear(width, config.intermediate_size),
-                    down_proj: linear(config.intermediate_size, width),
+                    gate_proj: linear(width, config.intermediate_size, mlp_bias),
+                    up_proj: linear(width, config.intermediate_size, mlp_bias),
+                    down_proj: linear(config.intermediate_size, width, mlp_bias),
                 },
             })
             .collect();
         let (theta, scaling) = config.rope().expect("the configuration was checked when it was read");
-        Self { embed_tokens, layers, norm: norm(), frequencies: rope::frequencies(head_dim, theta, scaling) }
+        Self {
+            embed_tokens,
+            layers,
+            norm: norm(width),
+            frequencies: rope::frequencies(head_dim, theta, scaling),
+        }
     }
 
     /// The hidden state after the last normalisation, for every token.
@@ -195,8 +219,8 @@ impl CausalLm {
     /// A model with freshly drawn weights.
     ///
     /// # Panics
-    /// If the configuration was not checked ([`LlamaConfig::read`]).
-    pub fn new(config: &LlamaConfig, rng: &mut impl Rng, device: &Device) -> Self {
+    /// If the configuration was not checked ([`ModelConfig::read`]).
+    pub fn new(config: &ModelConfig, rng: &mut impl Rng, device: &Device) -> Self {
         let model = Decoder::new(config, rng, device);
         let lm_head = (!config.tie_word_embeddings).then(|| Linear {
             weight: Param::from_tensor(normal(

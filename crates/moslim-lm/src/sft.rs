@@ -72,12 +72,12 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::{LlamaConfig, LrSchedule, Optimizer, OptimizerConfig};
+    use crate::{LrSchedule, ModelConfig, Optimizer, OptimizerConfig};
 
     #[test]
     fn micro_batches_change_nothing_but_speed() {
         let device = Device::default().autodiff();
-        let config = LlamaConfig::small(50, 16, 32, 2, 2);
+        let config = ModelConfig::small(50, 16, 32, 2, 2);
         let model = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(1), &device);
         let tokens: Vec<u32> = (0..60).map(|i| i * 7 % 50).collect();
         let exchange = |i: usize| Exchange { prompt: &tokens[i..i + 4], response: &tokens[3 * i..5 * i + 2] };

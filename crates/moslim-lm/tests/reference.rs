@@ -1,4 +1,4 @@
-//! The decoder against transformers 5.23 (`golden/tiny-llama3`: grouped queries, llama3 scaling, untied), and against itself.
+//! The decoder against transformers 5.23 (`golden/`: one small model per family), and against itself.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use moslim_lm::{
-    CausalLm, Exchange, KvCache, LlamaConfig, Padding, SamplingParams, TokenRng, final_states, generate,
+    CausalLm, Exchange, KvCache, ModelConfig, Padding, SamplingParams, TokenRng, final_states, generate,
     load_weights, response_logprobs, save_weights,
 };
 use rand::SeedableRng;
@@ -26,17 +26,21 @@ struct Golden {
 /// The number of padding columns of the second golden row.
 const PADDING: usize = 12;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny-llama3")
+/// Grouped queries, llama3 scaling, untied.
+const LLAMA: &str = "tiny-llama3";
+/// The others: no scaling and untied; biases, tied and in three files; normalised queries and keys, tied or not.
+const FAMILIES: [&str; 4] = [LLAMA, "tiny-mistral", "tiny-qwen2", "tiny-qwen3"];
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-fn reference() -> (CausalLm, LlamaConfig, Golden) {
-    let device = Device::default();
-    let config = LlamaConfig::read(&folder().join("config.json")).unwrap();
+fn reference(name: &str) -> (CausalLm, ModelConfig, Golden) {
+    let (device, folder) = (Device::default(), folder(name));
+    let config = ModelConfig::read(&folder.join("config.json")).unwrap();
     let mut model = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), &device);
-    load_weights(&mut model, &folder()).unwrap();
-    let golden =
-        serde_json::from_str(&std::fs::read_to_string(folder().join("golden.json")).unwrap()).unwrap();
+    load_weights(&mut model, &folder).unwrap();
+    let golden = serde_json::from_str(&std::fs::read_to_string(folder.join("golden.json")).unwrap()).unwrap();
     (model, config, golden)
 }
 
@@ -55,41 +59,47 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
 
 #[test]
 fn logits_are_those_of_transformers() {
-    let (model, _, golden) = reference();
-    let (long, short) = (golden.input_ids[0].as_slice(), &golden.input_ids[1][PADDING..]);
-    for padding in [Padding::Left, Padding::Right] {
-        let logits = model.logits(&[long, short], padding, None);
-        assert_close(&at(&logits, long.len() - 1), &golden.last_logits_row0, 2e-5);
-        assert_close(&at(&logits, long.len() + short.len() - 1), &golden.last_logits_row1, 2e-5);
-        assert_close(&at(&logits, 5), &golden.logits_row0_at_5, 2e-5);
+    for name in FAMILIES {
+        let (model, _, golden) = reference(name);
+        let (long, short) = (golden.input_ids[0].as_slice(), &golden.input_ids[1][PADDING..]);
+        for padding in [Padding::Left, Padding::Right] {
+            let logits = model.logits(&[long, short], padding, None);
+            assert_close(&at(&logits, long.len() - 1), &golden.last_logits_row0, 2e-5);
+            assert_close(&at(&logits, long.len() + short.len() - 1), &golden.last_logits_row1, 2e-5);
+            assert_close(&at(&logits, 5), &golden.logits_row0_at_5, 2e-5);
+        }
     }
 }
 
 #[test]
 fn token_logprobs_are_those_of_transformers() {
-    let (model, _, golden) = reference();
-    let row = &golden.input_ids[0];
-    let exchange = Exchange { prompt: &row[..1], response: &row[1..] };
-    let found = response_logprobs(&model, &[exchange], 1.0).logprobs;
-    assert_close(&found.into_data().try_to_vec::<f32>().unwrap(), &golden.token_logprobs_row0, 2e-5);
+    for name in FAMILIES {
+        let (model, _, golden) = reference(name);
+        let row = &golden.input_ids[0];
+        let exchange = Exchange { prompt: &row[..1], response: &row[1..] };
+        let found = response_logprobs(&model, &[exchange], 1.0).logprobs;
+        assert_close(&found.into_data().try_to_vec::<f32>().unwrap(), &golden.token_logprobs_row0, 2e-5);
+    }
 }
 
 #[test]
 fn greedy_generation_continues_as_transformers_does() {
-    let (model, _, golden) = reference();
-    let n = golden.greedy_continuation_row0.len();
-    let params = SamplingParams { temperature: 0.0, top_p: 1.0, max_new_tokens: n };
-    let prompts = [golden.input_ids[1][PADDING..].to_vec(), golden.input_ids[0].clone()];
-    let answers = generate(&model, &prompts, 2, &params, &[], &TokenRng::new(0, 0));
-    for answer in &answers[2..] {
-        assert_eq!(answer.tokens, golden.greedy_continuation_row0);
-        assert!(!answer.finished);
+    for name in FAMILIES {
+        let (model, _, golden) = reference(name);
+        let n = golden.greedy_continuation_row0.len();
+        let params = SamplingParams { temperature: 0.0, top_p: 1.0, max_new_tokens: n };
+        let prompts = [golden.input_ids[1][PADDING..].to_vec(), golden.input_ids[0].clone()];
+        let answers = generate(&model, &prompts, 2, &params, &[], &TokenRng::new(0, 0));
+        for answer in &answers[2..] {
+            assert_eq!(answer.tokens, golden.greedy_continuation_row0, "{name}");
+            assert!(!answer.finished);
+        }
     }
 }
 
 #[test]
 fn plain_padded_batched_and_cached_rows_are_the_same() {
-    let (model, _, golden) = reference();
+    let (model, _, golden) = reference(LLAMA);
     let (long, short) = (golden.input_ids[0].as_slice(), &golden.input_ids[1][PADDING..]);
     let alone = [long, short].map(|row| model.logits(&[row], Padding::Right, None));
     for cache in [KvCache::with_capacity(long.len() + 2), KvCache::growing()] {
@@ -121,10 +131,10 @@ fn plain_padded_batched_and_cached_rows_are_the_same() {
 
 #[test]
 fn a_shared_prompt_changes_neither_values_nor_gradients() {
-    let (model, config, golden) = reference();
+    let (model, config, golden) = reference(LLAMA);
     let device = Device::default().autodiff();
     let mut model_on_autodiff = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), &device);
-    load_weights(&mut model_on_autodiff, &folder()).unwrap();
+    load_weights(&mut model_on_autodiff, &folder(LLAMA)).unwrap();
     let row = golden.input_ids[0].as_slice();
     let shared = |response| Exchange { prompt: &row[..7], response };
     let other = Exchange { prompt: &row[3..8], response: &row[8..10] };
@@ -172,7 +182,7 @@ fn a_shared_prompt_changes_neither_values_nor_gradients() {
 
 #[test]
 fn sampled_logprobs_are_those_of_a_forward_pass() {
-    let (model, _, golden) = reference();
+    let (model, _, golden) = reference(LLAMA);
     let params = SamplingParams { temperature: 0.7, top_p: 1.0, max_new_tokens: 20 };
     let prompts = [golden.input_ids[0].clone(), golden.input_ids[1][PADDING..].to_vec()];
     let stops: Vec<u32> = (0..40).collect();
@@ -204,7 +214,7 @@ fn sampled_logprobs_are_those_of_a_forward_pass() {
 
 #[test]
 fn weights_survive_a_round_trip_and_wrong_ones_are_listed() {
-    let (model, config, golden) = reference();
+    let (model, config, golden) = reference(LLAMA);
     let folder = tempfile::tempdir().unwrap();
     save_weights(&model, &folder.path().join("model.safetensors")).unwrap();
     let mut read = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(1), &Device::default());
@@ -215,12 +225,12 @@ fn weights_survive_a_round_trip_and_wrong_ones_are_listed() {
     };
     assert_eq!(bits(&read), bits(&model));
 
-    let wider = LlamaConfig { intermediate_size: 120, num_hidden_layers: 3, ..config.clone() };
+    let wider = ModelConfig { intermediate_size: 120, num_hidden_layers: 3, ..config.clone() };
     let mut wrong = CausalLm::new(&wider, &mut ChaCha8Rng::seed_from_u64(1), &Device::default());
     let message = load_weights(&mut wrong, folder.path()).unwrap_err().to_string();
     assert!(message.contains("model.layers.0.mlp.gate_proj.weight"), "{message}");
     assert!(message.contains("missing model.layers.2.self_attn.q_proj.weight"), "{message}");
-    let tied = LlamaConfig { tie_word_embeddings: true, ..config };
+    let tied = ModelConfig { tie_word_embeddings: true, ..config };
     let mut wrong = CausalLm::new(&tied, &mut ChaCha8Rng::seed_from_u64(1), &Device::default());
     let message = load_weights(&mut wrong, folder.path()).unwrap_err().to_string();
     assert!(message.contains("unexpected lm_head.weight"), "{message}");

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{level_counts, majority_share};
-use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, Tokenizer, TokenizerKind};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Tokenizer, TokenizerKind};
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, fit};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World, WorldKind};
 use rand::SeedableRng;
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let device = Device::default().autodiff();
-    let config = LlamaConfig::small(tokenizer.vocab_size(), 32, 64, 2, 2);
+    let config = ModelConfig::small(tokenizer.vocab_size(), 32, 64, 2, 2);
     let start = CausalLm::new(&config, &mut rng, &device);
     let model = MultiHeadRewardModel::new(&start, config.hidden_size, &schema, &mut rng);
     let optimizer = OptimizerConfig {

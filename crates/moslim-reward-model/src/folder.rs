@@ -7,7 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
 use moslim_lm::{
-    CausalLm, Decoder, LlamaConfig, LmError, Tokenizer, load_weights, read_json, save_weights, write_json,
+    CausalLm, Decoder, LmError, ModelConfig, Tokenizer, load_weights, read_json, save_weights, write_json,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -18,7 +18,7 @@ use crate::MultiHeadRewardModel;
 #[derive(Clone, Debug)]
 pub struct RewardModelFolder {
     /// The shape of the backbone.
-    pub config: LlamaConfig,
+    pub config: ModelConfig,
     /// Its tokenizer and chat template.
     pub tokenizer: Tokenizer,
     /// The objectives, one head each.
@@ -50,7 +50,10 @@ impl RewardModelFolder {
         let path = folder.join("config.json");
         let mut config = serde_json::to_value(&self.config)
             .map_err(|source| LmError::Json { path: path.clone(), source })?;
-        config["architectures"] = serde_json::json!(["LlamaForSequenceClassification"]);
+        config["architectures"] = serde_json::json!([format!(
+            "{}ForSequenceClassification",
+            self.config.model_type.class_prefix()
+        )]);
         config["num_labels"] = id2label.len().into();
         config["id2label"] = id2label.into();
         config["pad_token_id"] = self.tokenizer.pad().into();
@@ -70,7 +73,7 @@ impl RewardModelFolder {
     /// # Errors
     /// If a file is missing or malformed, or the weights do not fit the configuration and the objectives.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, LmError> {
-        let config = LlamaConfig::read(&folder.join("config.json"))?;
+        let config = ModelConfig::read(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::read(folder)?;
         let schema: ObjectiveSchema = read_json(&folder.join(OBJECTIVES))?;
         let backbone = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), device);

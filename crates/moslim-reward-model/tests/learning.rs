@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{LabeledResponse, Objective, ObjectiveSchema};
-use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, Tokenizer, TokenizerKind};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Tokenizer, TokenizerKind};
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -41,14 +41,14 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::train(TokenizerKind::Word, ["go ping pong and"].into_iter(), &[]).unwrap()
 }
 
-fn fresh() -> (MultiHeadRewardModel, LlamaConfig) {
+fn fresh() -> (MultiHeadRewardModel, ModelConfig) {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let config = LlamaConfig::small(tokenizer().vocab_size(), 16, 32, 1, 2);
+    let config = ModelConfig::small(tokenizer().vocab_size(), 16, 32, 1, 2);
     let start = CausalLm::new(&config, &mut rng, &Device::default().autodiff());
     (MultiHeadRewardModel::new(&start, config.hidden_size, &schema(), &mut rng), config)
 }
 
-fn fit_on(records: &[LabeledResponse], epochs: f64) -> (MultiHeadRewardModel, LlamaConfig) {
+fn fit_on(records: &[LabeledResponse], epochs: f64) -> (MultiHeadRewardModel, ModelConfig) {
     let tokenizer = tokenizer();
     let examples: Vec<LabeledExchange> =
         records.iter().map(|record| LabeledExchange::new(&tokenizer, record).unwrap()).collect();
@@ -95,7 +95,7 @@ fn incomplete_labels_teach_both_heads() {
 
 #[test]
 fn a_head_without_labels_keeps_its_weights_to_the_bit() {
-    let folder = |model: MultiHeadRewardModel, config: LlamaConfig| {
+    let folder = |model: MultiHeadRewardModel, config: ModelConfig| {
         let folder = tempfile::tempdir().unwrap();
         RewardModelFolder { config, tokenizer: tokenizer(), schema: schema(), model }
             .write_into(folder.path())

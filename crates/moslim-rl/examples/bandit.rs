@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, SamplingParams, TokenRng};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, TokenRng};
 use moslim_rl::{PolicyPrompt, ReferencePrompt, RewardError, Rloo, RlooConfig};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -11,7 +11,7 @@ const STEPS: usize = 20;
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), RewardError> {
-    let model_config = LlamaConfig::small(4, 8, 16, 1, 1);
+    let model_config = ModelConfig::small(4, 8, 16, 1, 1);
     let device = Device::default().autodiff();
     let policy = CausalLm::new(&model_config, &mut ChaCha8Rng::seed_from_u64(0), &device);
     let optimizer = OptimizerConfig {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, LlamaConfig, LrSchedule, OptimizerConfig, SamplingParams, TokenRng, in_parallel};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, TokenRng, in_parallel};
 use moslim_rl::{PolicyPrompt, ReferencePrompt, Rloo, RlooConfig, StepStats};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -12,8 +12,8 @@ const N_ARMS: u32 = 4;
 const BEGIN: u32 = 8;
 const STEPS: usize = 60;
 
-fn model_config() -> LlamaConfig {
-    LlamaConfig::small(9, 16, 32, 1, 2)
+fn model_config() -> ModelConfig {
+    ModelConfig::small(9, 16, 32, 1, 2)
 }
 
 fn config() -> RlooConfig {

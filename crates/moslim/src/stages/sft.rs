@@ -2,7 +2,7 @@
 
 use moslim_data::PromptCodec;
 use moslim_lm::{
-    CausalLm, EpochBatches, Exchange, LlamaConfig, ModelFolder, Optimizer, Tokenizer, sft_gradients,
+    CausalLm, EpochBatches, Exchange, ModelConfig, ModelFolder, Optimizer, TokenIds, Tokenizer, sft_gradients,
 };
 use serde_json::json;
 
@@ -88,13 +88,13 @@ fn start_model(
             whole_tokens.sort();
             whole_tokens.dedup();
             let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
-            let config = LlamaConfig {
-                num_key_value_heads: *num_key_value_heads,
+            let config = ModelConfig {
+                num_key_value_heads: Some(*num_key_value_heads),
                 tie_word_embeddings: *tie_word_embeddings,
                 bos_token_id: Some(tokenizer.bos()),
-                eos_token_id: Some(tokenizer.eos()),
+                eos_token_id: Some(TokenIds::One(tokenizer.eos())),
                 pad_token_id: Some(tokenizer.pad()),
-                ..LlamaConfig::small(
+                ..ModelConfig::small(
                     tokenizer.vocab_size(),
                     *hidden_size,
                     *intermediate_size,

@@ -106,26 +106,40 @@ pub fn save_weights<M: ModuleSnapshot>(module: &M, path: &Path) -> Result<(), Lm
 /// The module is then partly overwritten and must not be used.
 pub fn load_weights<M: ModuleSnapshot>(module: &mut M, folder: &Path) -> Result<(), LmError> {
     let (files, named_by) = weight_files(folder)?;
+    load_files(module, &files, &named_by, |store| store, |_| true)
+}
+
+/// Reads the weights of some files into a module; `named_by` stands in errors about all of them.
+///
+/// `prepare` may rename tensors; of those that no file has, only the `expected` ones count as missing.
+pub(crate) fn load_files<M: ModuleSnapshot>(
+    module: &mut M,
+    files: &[PathBuf],
+    named_by: &Path,
+    prepare: impl Fn(SafetensorsStore) -> SafetensorsStore,
+    expected: impl Fn(&str) -> bool,
+) -> Result<(), LmError> {
     let mut problems = Vec::new();
     let mut missing: Option<BTreeSet<String>> = None;
-    for file in &files {
+    for file in files {
         std::fs::metadata(file).map_err(LmError::io(file))?;
-        let mut store = SafetensorsStore::from_file(file)
+        let store = SafetensorsStore::from_file(file)
             .with_from_adapter(PyTorchToBurnAdapter)
             .allow_partial(true)
             .validate(false);
         let result = module
-            .load_from(&mut store)
+            .load_from(&mut prepare(store))
             .map_err(|error| LmError::Weights { path: file.clone(), problems: error.to_string() })?;
         problems.extend(result.errors.iter().map(ToString::to_string));
         problems.extend(result.unused.iter().map(|name| format!("unexpected {name}")));
         let here: BTreeSet<String> = result.missing.into_iter().map(|(name, _)| name).collect();
         missing = Some(missing.map_or(here.clone(), |so_far| so_far.intersection(&here).cloned().collect()));
     }
-    problems.extend(missing.into_iter().flatten().map(|name| format!("missing {name}")));
+    let missing = missing.into_iter().flatten().filter(|name| expected(name));
+    problems.extend(missing.map(|name| format!("missing {name}")));
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(LmError::Weights { path: named_by, problems: problems.join("; ") }),
+        false => Err(LmError::Weights { path: named_by.into(), problems: problems.join("; ") }),
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adapter_folder;
 mod cache;
 mod checkpoint;
 mod config;
@@ -7,6 +8,8 @@ mod error;
 mod family;
 mod generate;
 mod gradients;
+mod linear;
+mod lora;
 mod model;
 mod optimizer;
 mod rope;
@@ -23,6 +26,7 @@ pub use error::LmError;
 pub use family::Family;
 pub use generate::{Generated, SamplingParams, TokenRng, generate};
 pub use gradients::sum_gradients;
+pub use lora::{LoraConfig, TargetModules};
 pub use model::{CausalLm, Decoder, normal};
 pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
 pub use rope::RopeScaling;

@@ -1,13 +1,14 @@
 //! The decoder of all families, with fields named as Hugging Face names the tensors.
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, Linear, RmsNorm};
+use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Device, Tensor, TensorData};
 use moslim_kernels as kernels;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::family::OptionalWeights;
+use crate::linear::Linear;
 use crate::rows::{HiddenStates, Packing, Padding, ints, select_rows};
 use crate::{KvCache, ModelConfig, rope};
 
@@ -128,6 +129,7 @@ impl Decoder {
         let mut linear = |d_in, d_out, bias: bool| Linear {
             weight: matrix([d_in, d_out]),
             bias: bias.then(|| Param::from_tensor(Tensor::zeros([d_out], device))),
+            lora: None,
         };
         let OptionalWeights { qkv_bias, output_bias, mlp_bias, qk_norm } = config.optional_weights();
         let (query_width, key_width) = (config.num_attention_heads * head_dim, config.key_heads() * head_dim);
@@ -230,8 +232,29 @@ impl CausalLm {
                 device,
             )),
             bias: None,
+            lora: None,
         });
         Self { model, lm_head }
+    }
+
+    /// The linear maps of the layers with their names.
+    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let mut all = Vec::new();
+        for (index, layer) in self.model.layers.iter_mut().enumerate() {
+            let DecoderLayer { self_attn, mlp, .. } = layer;
+            for (name, linear) in [
+                ("self_attn.q_proj", &mut self_attn.q_proj),
+                ("self_attn.k_proj", &mut self_attn.k_proj),
+                ("self_attn.v_proj", &mut self_attn.v_proj),
+                ("self_attn.o_proj", &mut self_attn.o_proj),
+                ("mlp.gate_proj", &mut mlp.gate_proj),
+                ("mlp.up_proj", &mut mlp.up_proj),
+                ("mlp.down_proj", &mut mlp.down_proj),
+            ] {
+                all.push((format!("model.layers.{index}.{name}"), linear));
+            }
+        }
+        all
     }
 
     /// The decoder beneath the vocabulary matrix.

@@ -1,0 +1,54 @@
+//! Adapter folders in PEFT's layout.
+
+use std::path::Path;
+
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+use crate::checkpoint::load_files;
+use crate::{CausalLm, LmError, LoraConfig, write_json};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+
+impl LoraConfig {
+    /// Reads the adapter in a folder and puts it on a model: `adapter_config.json` and `adapter_model.safetensors`.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed, or the adapter does not fit the model; the message lists the tensors.
+    pub fn read_adapter(folder: &Path, base: CausalLm) -> Result<(Self, CausalLm), LmError> {
+        let path = folder.join(CONFIG);
+        let config = Self::read(&path)?;
+        let mut model = base.with_adapter(&config, &mut ChaCha8Rng::seed_from_u64(0), &path)?;
+        let rename = |store: SafetensorsStore| {
+            store
+                .with_key_remapping(r"^base_model\.model\.", "")
+                .with_key_remapping(r"\.lora_A\.", ".lora.a.")
+                .with_key_remapping(r"\.lora_B\.", ".lora.b.")
+        };
+        let weights = folder.join(WEIGHTS);
+        let of_adapter = |name: &str| name.contains(".lora.") || config.saves(name);
+        load_files(&mut model, std::slice::from_ref(&weights), &weights, rename, of_adapter)?;
+        Ok((config, model))
+    }
+
+    /// Writes the adapter of a model into an existing folder.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write_adapter_into(&self, folder: &Path, model: &CausalLm) -> Result<(), LmError> {
+        write_json(&folder.join(CONFIG), self)?;
+        let path = folder.join(WEIGHTS);
+        let names = model.collect(None, None, false).into_iter().map(|tensor| tensor.name);
+        let stored = names.filter(|name| name.contains(".lora.") || self.saves(name)).collect::<Vec<_>>();
+        let mut store = SafetensorsStore::from_file(&path)
+            .with_full_paths(stored)
+            .with_to_adapter(BurnToPyTorchAdapter)
+            .with_key_remapping(r"\.lora\.a\.", ".lora_A.")
+            .with_key_remapping(r"\.lora\.b\.", ".lora_B.")
+            .with_key_remapping(r"^", "base_model.model.")
+            .metadata("format", "pt");
+        model.save_into(&mut store).map_err(|error| LmError::io(&path)(std::io::Error::other(error)))
+    }
+}

@@ -23,10 +23,8 @@ fn main() -> Result<(), LmError> {
 
     let examples: Vec<(Vec<u32>, Vec<u32>)> = pairs
         .iter()
-        .map(|(question, answer)| {
-            Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?))
-        })
-        .collect::<Result<_, LmError>>()?;
+        .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
+        .collect::<Result<_, _>>()?;
     let exchanges: Vec<Exchange> =
         examples.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
     let settings = OptimizerConfig {

@@ -6,7 +6,7 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::checkpoint::load_files;
+use crate::checkpoint::{load_files, save_tensors};
 use crate::{CausalLm, LmError, LoraConfig, write_json};
 
 const CONFIG: &str = "adapter_config.json";
@@ -39,16 +39,14 @@ impl LoraConfig {
     /// If a file cannot be written.
     pub fn write_adapter_into(&self, folder: &Path, model: &CausalLm) -> Result<(), LmError> {
         write_json(&folder.join(CONFIG), self)?;
-        let path = folder.join(WEIGHTS);
-        let names = model.collect(None, None, false).into_iter().map(|tensor| tensor.name);
-        let stored = names.filter(|name| name.contains(".lora.") || self.saves(name)).collect::<Vec<_>>();
-        let mut store = SafetensorsStore::from_file(&path)
-            .with_full_paths(stored)
-            .with_to_adapter(BurnToPyTorchAdapter)
-            .with_key_remapping(r"\.lora\.a\.", ".lora_A.")
-            .with_key_remapping(r"\.lora\.b\.", ".lora_B.")
-            .with_key_remapping(r"^", "base_model.model.")
-            .metadata("format", "pt");
-        model.save_into(&mut store).map_err(|error| LmError::io(&path)(std::io::Error::other(error)))
+        let names = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), false);
+        let names = names.into_iter().map(|tensor| tensor.name);
+        let stored = names.filter(|name| name.contains(".lora.") || self.saves(name)).collect();
+        save_tensors(model, &folder.join(WEIGHTS), stored, |store| {
+            store
+                .with_key_remapping(r"\.lora\.a\.", ".lora_A.")
+                .with_key_remapping(r"\.lora\.b\.", ".lora_B.")
+                .with_key_remapping(r"^", "base_model.model.")
+        })
     }
 }

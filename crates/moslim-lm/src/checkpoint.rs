@@ -1,55 +1,15 @@
-//! Model folders in Hugging Face's layout.
+//! Weights and other files of model folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use burn::module::{ModuleMapper, Param};
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
-use burn::tensor::Device;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
+use burn::tensor::{DType, FloatDType, Tensor};
+use serde::{Deserialize, Serialize};
 
-use crate::{CausalLm, LmError, ModelConfig, Tokenizer};
-
-/// A causal language model with everything needed to use it.
-#[derive(Clone, Debug)]
-pub struct ModelFolder {
-    /// The shape of the model.
-    pub config: ModelConfig,
-    /// Its tokenizer and chat template.
-    pub tokenizer: Tokenizer,
-    /// Its weights.
-    pub model: CausalLm,
-}
-
-impl ModelFolder {
-    /// Reads a folder with `config.json`, `model.safetensors` (whole or in shards), `tokenizer.json` and `tokenizer_config.json`.
-    ///
-    /// # Errors
-    /// If a file is missing or malformed, or the weights do not fit the configuration.
-    pub fn read(folder: &Path, device: &Device) -> Result<Self, LmError> {
-        let config = ModelConfig::read(&folder.join("config.json"))?;
-        let tokenizer = Tokenizer::read(folder)?;
-        let model = read_model(folder, &config, device)?;
-        Ok(Self { config, tokenizer, model })
-    }
-
-    /// Writes the files of the folder into an existing one.
-    ///
-    /// # Errors
-    /// If a file cannot be written.
-    pub fn write_into(&self, folder: &Path) -> Result<(), LmError> {
-        write_json(&folder.join("config.json"), &self.config)?;
-        save_weights(&self.model, &folder.join("model.safetensors"))?;
-        self.tokenizer.write(folder)
-    }
-}
-
-/// Reads the weights of a folder into a fresh model.
-pub(crate) fn read_model(folder: &Path, config: &ModelConfig, device: &Device) -> Result<CausalLm, LmError> {
-    let mut model = CausalLm::new(config, &mut ChaCha8Rng::seed_from_u64(0), device);
-    load_weights(&mut model, folder)?;
-    Ok(model)
-}
+use crate::LmError;
 
 /// Reads a JSON file.
 ///
@@ -89,14 +49,77 @@ pub fn write_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), LmErro
     std::fs::rename(unfinished.keep(), folder).map_err(LmError::io(folder))
 }
 
-/// Writes the weights of a module as safetensors under their Hugging Face names.
+/// The size above which weights are written in several files, in bytes; as transformers.
+const SHARD_BYTES: usize = 5_000_000_000;
+
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// `model.safetensors.index.json`.
+#[derive(Serialize, Deserialize)]
+struct Index {
+    #[serde(default)]
+    metadata: IndexMetadata,
+    /// The file of every tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct IndexMetadata {
+    /// The size of all tensors, in bytes.
+    #[serde(default)]
+    total_size: usize,
+}
+
+/// Writes the weights of a module into a folder under their Hugging Face names: `model.safetensors`, or several files
+/// and `model.safetensors.index.json` if they are large.
 ///
 /// # Errors
-/// If the file cannot be written.
-pub fn save_weights<M: ModuleSnapshot>(module: &M, path: &Path) -> Result<(), LmError> {
-    let mut store =
-        SafetensorsStore::from_file(path).with_to_adapter(BurnToPyTorchAdapter).metadata("format", "pt");
-    module.save_into(&mut store).map_err(|error| LmError::io(path)(std::io::Error::other(error)))
+/// If a file cannot be written.
+pub fn save_weights<M: ModuleSnapshot>(module: &M, folder: &Path) -> Result<(), LmError> {
+    save_shards(module, folder, SHARD_BYTES)
+}
+
+/// As [`save_weights`], with another limit for the size of a file.
+pub(crate) fn save_shards<M: ModuleSnapshot>(module: &M, folder: &Path, limit: usize) -> Result<(), LmError> {
+    let mut shards: Vec<Vec<String>> = vec![vec![]];
+    let (mut size, mut total_size) = (0, 0);
+    for tensor in module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), false) {
+        let bytes = tensor.byte_len();
+        total_size += bytes;
+        if size > 0 && size + bytes > limit {
+            shards.push(vec![]);
+            size = 0;
+        }
+        size += bytes;
+        shards.last_mut().expect("there is one from the start").push(tensor.name);
+    }
+    if shards.len() == 1 {
+        return save_tensors(module, &folder.join(WEIGHTS), shards.swap_remove(0), |store| store);
+    }
+    let n_shards = shards.len();
+    let mut weight_map = BTreeMap::new();
+    for (index, names) in shards.into_iter().enumerate() {
+        let file = format!("model-{:05}-of-{n_shards:05}.safetensors", index + 1);
+        weight_map.extend(names.iter().map(|name| (name.clone(), file.clone())));
+        save_tensors(module, &folder.join(file), names, |store| store)?;
+    }
+    write_json(&folder.join(INDEX), &Index { metadata: IndexMetadata { total_size }, weight_map })
+}
+
+/// Writes the named tensors of a module into a file; `prepare` may rename them.
+pub(crate) fn save_tensors<M: ModuleSnapshot>(
+    module: &M,
+    path: &Path,
+    names: Vec<String>,
+    prepare: impl Fn(SafetensorsStore) -> SafetensorsStore,
+) -> Result<(), LmError> {
+    let store = SafetensorsStore::from_file(path)
+        .with_to_adapter(BurnToPyTorchAdapter)
+        .with_full_paths(names)
+        .metadata("format", "pt");
+    let failed = |error| LmError::io(path)(std::io::Error::other(error));
+    module.save_into(&mut prepare(store)).map_err(failed)
 }
 
 /// Reads the weights of a folder into a module: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
@@ -131,12 +154,15 @@ pub(crate) fn load_files<M: ModuleSnapshot>(
             .load_from(&mut prepare(store))
             .map_err(|error| LmError::Weights { path: file.clone(), problems: error.to_string() })?;
         problems.extend(result.errors.iter().map(ToString::to_string));
-        problems.extend(result.unused.iter().map(|name| format!("unexpected {name}")));
+        // Tables that old checkpoints carry along and every implementation computes.
+        let unused = result.unused.iter().filter(|name| !name.ends_with("rotary_emb.inv_freq"));
+        problems.extend(unused.map(|name| format!("unexpected {name}")));
         let here: BTreeSet<String> = result.missing.into_iter().map(|(name, _)| name).collect();
         missing = Some(missing.map_or(here.clone(), |so_far| so_far.intersection(&here).cloned().collect()));
     }
     let missing = missing.into_iter().flatten().filter(|name| expected(name));
     problems.extend(missing.map(|name| format!("missing {name}")));
+    *module = module.clone().map(&mut ToF32);
     match problems.is_empty() {
         true => Ok(()),
         false => Err(LmError::Weights { path: named_by.into(), problems: problems.join("; ") }),
@@ -145,16 +171,32 @@ pub(crate) fn load_files<M: ModuleSnapshot>(
 
 /// The weight files of a folder, and the file that an error about them names.
 fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmError> {
-    let index = folder.join("model.safetensors.index.json");
-    if !index.exists() {
-        let whole = folder.join("model.safetensors");
+    let path = folder.join(INDEX);
+    if !path.exists() {
+        let whole = folder.join(WEIGHTS);
         return Ok((vec![whole.clone()], whole));
     }
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: std::collections::BTreeMap<String, String>,
+    let index: Index = read_json(&path)?;
+    let names: BTreeSet<&String> = index.weight_map.values().collect();
+    if let Some(outside) = names.iter().find(|name| Path::new(name).file_name() != Some(OsStr::new(name))) {
+        return Err(LmError::Config {
+            path,
+            field: "weight_map",
+            found: outside.to_string(),
+            expected: "names of files in the same folder".into(),
+        });
     }
-    let parsed: Index = read_json(&index)?;
-    let names: BTreeSet<&String> = parsed.weight_map.values().collect();
-    Ok((names.into_iter().map(|name| folder.join(name)).collect(), index))
+    Ok((names.into_iter().map(|name| folder.join(name)).collect(), path))
+}
+
+/// Converts floating-point weights to 32 bits, in which everything is computed.
+struct ToF32;
+
+impl ModuleMapper for ToF32 {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match param.val().dtype() {
+            DType::F32 => param,
+            _ => param.map(|tensor| tensor.cast(FloatDType::F32)),
+        }
+    }
 }

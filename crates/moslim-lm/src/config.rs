@@ -160,6 +160,17 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// The configuration of the same model with weights of 32 bits, as they are written.
+    pub(crate) fn in_f32(&self) -> Self {
+        let mut config = self.clone();
+        for key in ["dtype", "torch_dtype"] {
+            if let Some(dtype) = config.other.get_mut(key) {
+                *dtype = "float32".into();
+            }
+        }
+        config
+    }
+
     /// Number of key and value heads.
     pub fn key_heads(&self) -> usize {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)

@@ -1,11 +1,54 @@
 //! Chat templates: Jinja, as Hugging Face folders carry them.
 
-use minijinja::{Environment, context};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use crate::LmError;
 
 /// The name under which the one template of an environment is kept.
 const NAME: &str = "chat_template";
+
+/// Steps after which a template is stopped.
+const FUEL: u64 = 10_000_000;
+
+/// Stand for the ends of `{% generation %}` blocks in rendered text; no text holds these characters of private use.
+const GENERATION: [char; 2] = ['\u{f5a00}', '\u{f5a01}'];
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks: `system`, `user` or `assistant`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn of the user.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self { role: "user".into(), content: content.into() }
+    }
+
+    /// A turn of the model.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self { role: "assistant".into(), content: content.into() }
+    }
+}
+
+/// A conversation as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// What the model reads.
+    pub text: String,
+    /// The bytes that the model itself says, where the template marks them with `{% generation %}`.
+    pub generated: Vec<Range<usize>>,
+}
 
 /// A compiled chat template together with its source.
 #[derive(Clone, Debug)]
@@ -22,16 +65,26 @@ impl ChatTemplate {
 
     /// Compiles a template.
     ///
+    /// What transformers offers to templates is there: whitespace control as in its settings, loop controls, methods of
+    /// Python's strings, lists and dictionaries, `tojson`, `raise_exception`, `strftime_now` and `{% generation %}`.
+    ///
     /// # Errors
     /// If the template is malformed.
     pub fn new(source: impl Into<String>) -> Result<Self, LmError> {
         let source = source.into();
         let mut environment = Environment::new();
+        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<(), minijinja::Error> {
-            Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
+        environment.add_filter("tojson", to_json);
+        environment.add_function("strftime_now", |format: &str| {
+            jiff::fmt::strtime::format(format, &jiff::Zoned::now())
+                .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
         });
-        environment.add_template_owned(NAME, source.clone())?;
+        environment.add_function("raise_exception", |message: String| -> Result<(), Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_template_owned(NAME, mark_generation(&source))?;
         Ok(Self { environment, source })
     }
 
@@ -40,14 +93,94 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// The text of a conversation of one user turn, up to where the answer begins.
+    /// The text of a conversation, with the opening of an answer after it if one is to be written.
     ///
     /// # Errors
     /// If the template fails or refuses the conversation.
-    pub fn render_prompt(&self, user: &str, bos_token: &str, eos_token: &str) -> Result<String, LmError> {
-        let messages = [context! { role => "user", content => user }];
-        let context = context! { messages, bos_token, eos_token, add_generation_prompt => true };
-        Ok(self.environment.get_template(NAME)?.render(context)?)
+    pub fn render(
+        &self,
+        messages: &[Message],
+        bos_token: Option<&str>,
+        eos_token: &str,
+        add_generation_prompt: bool,
+    ) -> Result<Rendered, LmError> {
+        let [start, end] = GENERATION.map(String::from);
+        let context = context! {
+            messages => Value::from(Serde(messages)),
+            bos_token => bos_token.unwrap_or_default(),
+            eos_token,
+            add_generation_prompt,
+            moslim_generation => [start, end],
+        };
+        let marked = self.environment.get_template(NAME)?.render(context)?;
+        let mut rendered = Rendered { text: String::with_capacity(marked.len()), generated: vec![] };
+        let mut started = None;
+        for character in marked.chars() {
+            if character == GENERATION[0] {
+                started = Some(rendered.text.len());
+            } else if character == GENERATION[1] {
+                rendered.generated.extend(started.take().map(|started| started..rendered.text.len()));
+            } else {
+                rendered.text.push(character);
+            }
+        }
+        Ok(rendered)
+    }
+}
+
+/// The source with `{% generation %}` and `{% endgeneration %}` in terms of what the template engine knows.
+///
+/// Two tags stand for one so that the whitespace control of both sides stays.
+fn mark_generation(source: &str) -> String {
+    static TAG: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the pattern is well-formed")
+    });
+    let replace = |found: &regex::Captures<'_>| {
+        let index = usize::from(found.get(2).is_some());
+        format!("{{%{}if true%}}{{{{moslim_generation[{index}]}}}}{{%endif{}%}}", &found[1], &found[3])
+    };
+    TAG.replace_all(source, replace).into_owned()
+}
+
+/// `tojson` as transformers has it: Python's separators and no escapes for HTML.
+fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    options.assert_all_used()?;
+    let mut bytes = Vec::new();
+    let written = match indent.filter(|&indent| indent <= 16) {
+        Some(indent) => {
+            let indent = vec![b' '; indent];
+            let formatter = serde_json::ser::PrettyFormatter::with_indent(&indent);
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+        }
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonStyle)),
+    };
+    written.map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+    Ok(Value::from_safe_string(String::from_utf8(bytes).expect("JSON is text")))
+}
+
+/// `, ` between items and `: ` after keys, on one line.
+struct PythonStyle;
+
+impl serde_json::ser::Formatter for PythonStyle {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
     }
 }
 
@@ -55,18 +188,57 @@ impl ChatTemplate {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_plain_template_opens_an_answer() {
-        let template = ChatTemplate::new(ChatTemplate::PLAIN).unwrap();
-        assert_eq!(template.render_prompt("who?", "<s>", "</s>").unwrap(), "<s>who?<answer>");
+    fn render(source: &str, messages: &[Message]) -> Result<Rendered, LmError> {
+        ChatTemplate::new(source)?.render(messages, Some("<s>"), "</s>", true)
+    }
+
+    fn text(source: &str) -> String {
+        render(source, &[Message::user(" a<b ")]).unwrap().text
     }
 
     #[test]
-    fn a_template_may_refuse_and_may_use_python_methods() {
-        let template = ChatTemplate::new("{{ raise_exception('no ' + messages[0].role) }}").unwrap();
-        assert!(template.render_prompt("", "", "").unwrap_err().to_string().contains("no user"));
-        let template = ChatTemplate::new("{{ messages[0].content.strip() }}").unwrap();
-        assert_eq!(template.render_prompt(" a ", "", "").unwrap(), "a");
-        assert!(ChatTemplate::new("{% if %}").is_err());
+    fn the_plain_template_opens_an_answer() {
+        assert_eq!(text(ChatTemplate::PLAIN), "<s> a<b <answer>");
+    }
+
+    #[test]
+    fn templates_have_what_transformers_gives_them() {
+        assert_eq!(text("{{ messages[0].content.strip() }}"), "a<b");
+        assert_eq!(text("{{ messages | tojson }}"), r#"[{"role": "user", "content": " a<b "}]"#);
+        assert_eq!(text("{{ {'a': [1, 2]} | tojson(indent=2) }}"), "{\n  \"a\": [\n    1,\n    2\n  ]\n}");
+        assert_eq!(text("{{ strftime_now('%Y') | length }}"), "4");
+        assert_eq!(
+            text("{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"),
+            "012"
+        );
+        // A block tag takes the blanks before it and the line end after it.
+        assert_eq!(text("a\n  {% if true %}\nb\n  {% endif %}\nc"), "a\nb\nc");
+        assert_eq!(
+            text("{% if add_generation_prompt %}{{ bos_token }}{{ eos_token }}{% endif %}"),
+            "<s></s>"
+        );
+        assert_eq!(text("{% set ns = namespace(n=0) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}"), "1");
+    }
+
+    #[test]
+    fn what_the_model_says_is_marked() {
+        let source = "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}\n  {%- generation -%}\n  \
+                      {{ m.content }}{{ eos_token }}{% endgeneration %}\n{% else %}{{ m.content }}{% endif %}{% endfor %}";
+        let messages =
+            [Message::user("é"), Message::assistant("yes"), Message::user("b"), Message::assistant("no")];
+        let Rendered { text, generated } = render(source, &messages).unwrap();
+        assert_eq!(text, "[user]é[assistant]yes</s>[user]b[assistant]no</s>");
+        let said: Vec<&str> = generated.into_iter().map(|range| &text[range]).collect();
+        assert_eq!(said, ["yes</s>", "no</s>"]);
+    }
+
+    #[test]
+    fn a_template_may_refuse_and_cannot_run_away() {
+        let message = |source: &str| render(source, &[Message::user("a")]).unwrap_err().to_string();
+        assert!(message("{{ raise_exception('no ' + messages[0].role) }}").contains("no user"));
+        assert!(message("{{ strftime_now('%') }}").contains("chat template"));
+        assert!(message("{% if %}").contains("chat template"));
+        let endless = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
+        assert!(message(endless).contains("fuel"), "{}", message(endless));
     }
 }

@@ -1,160 +1,102 @@
 //! Text to token ids and back, with the chat template of the model.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
-use tokenizers::models::TrainerWrapper;
-use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
+use tokenizers::Tokenizer as HfTokenizer;
 
-use crate::{ChatTemplate, LmError, read_json, write_json};
+use crate::special_tokens::{CONFIG, SPECIAL_TOKENS, TEMPLATE};
+use crate::{ChatTemplate, LmError, Message, SpecialTokens, write_json};
 
-/// How a tokenizer that is trained here cuts text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum TokenizerKind {
-    /// One token per word between blanks; other words become `<unk>`.
-    Word,
-    /// Byte-level byte-pair encoding: every text has an encoding.
-    Bpe {
-        /// Number of ids, special tokens included.
-        vocab_size: usize,
-    },
-}
+const TOKENIZER: &str = "tokenizer.json";
 
-/// The names of the tokens with a meaning of their own, as in `tokenizer_config.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpecialTokens {
-    /// Begins a sequence.
-    pub bos_token: String,
-    /// Ends an answer.
-    pub eos_token: String,
-    /// Fills a batch.
-    pub pad_token: String,
-}
-
-impl Default for SpecialTokens {
-    fn default() -> Self {
-        Self { bos_token: "<s>".into(), eos_token: "</s>".into(), pad_token: "<pad>".into() }
-    }
-}
-
-/// `tokenizer_config.json`.
-#[derive(Serialize, Deserialize)]
-struct TokenizerFile {
-    #[serde(flatten)]
-    special: SpecialTokens,
-    chat_template: Option<String>,
-    #[serde(default)]
-    tokenizer_class: Option<String>,
-}
+/// Files that belong to a tokenizer; those that are there are kept byte for byte.
+const FILES: [&str; 9] = [
+    TOKENIZER,
+    CONFIG,
+    SPECIAL_TOKENS,
+    TEMPLATE,
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+];
 
 /// A tokenizer with its special tokens and its chat template.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: HfTokenizer,
+    pub(crate) inner: HfTokenizer,
     special: SpecialTokens,
-    template: ChatTemplate,
+    template: Option<ChatTemplate>,
+    /// The files it was read from.
+    files: BTreeMap<&'static str, Vec<u8>>,
 }
 
-/// Stands for a word outside the vocabulary.
-const UNKNOWN: &str = "<unk>";
-/// Opens the answer in [`ChatTemplate::PLAIN`].
-const ANSWER: &str = "<answer>";
-
-fn failed(path: &Path) -> impl FnOnce(tokenizers::Error) -> LmError {
+pub(crate) fn failed(path: &Path) -> impl FnOnce(tokenizers::Error) -> LmError {
     let path = path.to_path_buf();
     move |error| LmError::Tokenizer { path, reason: error.to_string() }
 }
 
 impl Tokenizer {
-    /// Trains a tokenizer on texts; every one of `whole_tokens` becomes one token.
-    ///
-    /// # Errors
-    /// If the tokenizer library refuses.
-    pub fn train<'a>(
-        kind: TokenizerKind,
-        texts: impl Iterator<Item = &'a str> + Send,
-        whole_tokens: &[String],
-    ) -> Result<Self, LmError> {
-        let special = SpecialTokens::default();
-        let reserved: Vec<AddedToken> = [&special.pad_token, &special.bos_token, &special.eos_token]
-            .into_iter()
-            .map(String::as_str)
-            .chain([UNKNOWN, ANSWER])
-            .map(|token| AddedToken::from(token, true))
-            .collect();
-        let failed = || failed(Path::new("tokenizer"));
-        let (mut inner, mut trainer) = match kind {
-            TokenizerKind::Word => {
-                let model = WordLevel::builder().unk_token(UNKNOWN.into()).build().map_err(failed())?;
-                let mut inner = HfTokenizer::new(model);
-                inner.with_pre_tokenizer(Some(WhitespaceSplit));
-                let trainer =
-                    WordLevelTrainer::builder().special_tokens(reserved).show_progress(false).build();
-                let trainer = trainer.map_err(|error| failed()(error.to_string().into()))?;
-                (inner, TrainerWrapper::WordLevelTrainer(trainer))
-            }
-            TokenizerKind::Bpe { vocab_size } => {
-                let mut inner = HfTokenizer::new(BPE::default());
-                inner.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)));
-                inner.with_decoder(Some(ByteLevelDecoder::default()));
-                let trainer = BpeTrainer::builder()
-                    .vocab_size(vocab_size)
-                    .special_tokens(reserved)
-                    .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-                    .show_progress(false)
-                    .build();
-                (inner, TrainerWrapper::BpeTrainer(trainer))
-            }
-        };
-        inner.train(&mut trainer, texts).map_err(failed())?;
-        inner
-            .add_tokens(whole_tokens.iter().map(|token| AddedToken::from(token.as_str(), false)))
-            .map_err(failed())?;
-        Ok(Self { inner, special, template: ChatTemplate::new(ChatTemplate::PLAIN)? })
+    /// Puts the parts together.
+    pub(crate) fn new(inner: HfTokenizer, special: SpecialTokens, template: ChatTemplate) -> Self {
+        Self { inner, special, template: Some(template), files: BTreeMap::new() }
     }
 
-    /// Reads `tokenizer.json` and `tokenizer_config.json` of a model folder.
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, `tokenizer_config.json`, and if they are there
+    /// `special_tokens_map.json` and `chat_template.jinja`.
     ///
     /// # Errors
     /// If a file is missing or malformed, or names a special token that the vocabulary lacks.
     pub fn read(folder: &Path) -> Result<Self, LmError> {
-        let path = folder.join("tokenizer.json");
+        let path = folder.join(TOKENIZER);
         std::fs::metadata(&path).map_err(LmError::io(&path))?;
         let inner = HfTokenizer::from_file(&path).map_err(failed(&path))?;
-        let path = folder.join("tokenizer_config.json");
-        let file: TokenizerFile = read_json(&path)?;
-        for token in [&file.special.bos_token, &file.special.eos_token, &file.special.pad_token] {
+        let (special, template) = SpecialTokens::read(folder)?;
+        for token in special.all() {
             if inner.token_to_id(token).is_none() {
                 return Err(LmError::Tokenizer {
-                    path,
+                    path: folder.join(CONFIG),
                     reason: format!("`{token}` is not in the vocabulary"),
                 });
             }
         }
-        let template = ChatTemplate::new(file.chat_template.unwrap_or_else(|| ChatTemplate::PLAIN.into()))?;
-        Ok(Self { inner, special: file.special, template })
+        let mut files = BTreeMap::new();
+        for name in FILES {
+            let path = folder.join(name);
+            if path.exists() {
+                files.insert(name, std::fs::read(&path).map_err(LmError::io(&path))?);
+            }
+        }
+        let template = template.map(ChatTemplate::new).transpose()?;
+        Ok(Self { inner, special, template, files })
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json` into a model folder.
+    /// Writes the tokenizer into a model folder; files that it was read from are written as they were.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), LmError> {
-        let path = folder.join("tokenizer.json");
+        for (name, bytes) in &self.files {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).map_err(LmError::io(&path))?;
+        }
+        if !self.files.is_empty() {
+            return Ok(());
+        }
+        let path = folder.join(TOKENIZER);
         let text = self.inner.to_string(true).map_err(failed(&path))?;
         std::fs::write(&path, text).map_err(LmError::io(&path))?;
-        let file = TokenizerFile {
-            special: self.special.clone(),
-            chat_template: Some(self.template.source().into()),
-            tokenizer_class: Some("PreTrainedTokenizerFast".into()),
-        };
-        write_json(&folder.join("tokenizer_config.json"), &file)
+        let SpecialTokens { bos_token, eos_token, pad_token } = &self.special;
+        let config = serde_json::json!({
+            "bos_token": bos_token,
+            "eos_token": eos_token,
+            "pad_token": pad_token,
+            "chat_template": self.template.as_ref().map(ChatTemplate::source),
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        });
+        write_json(&folder.join(CONFIG), &config)
     }
 
     /// Number of ids.
@@ -167,9 +109,9 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The token that begins a sequence.
-    pub fn bos(&self) -> u32 {
-        self.special_id(&self.special.bos_token)
+    /// The token that begins a sequence, where the model has one.
+    pub fn bos(&self) -> Option<u32> {
+        self.special.bos_token.as_deref().map(|token| self.special_id(token))
     }
 
     /// The token that ends an answer.
@@ -177,32 +119,75 @@ impl Tokenizer {
         self.special_id(&self.special.eos_token)
     }
 
-    /// The token that fills a batch.
+    /// The token that fills a batch; the end token where the model has none.
     pub fn pad(&self) -> u32 {
-        self.special_id(&self.special.pad_token)
+        self.special_id(self.special.pad_token.as_ref().unwrap_or(&self.special.eos_token))
     }
 
     fn special_id(&self, token: &str) -> u32 {
         self.inner.token_to_id(token).expect("special tokens were checked when the tokenizer was made")
     }
 
-    /// The ids of a user's turn, rendered by the chat template up to where the answer begins.
+    /// The chat template; a model without one continues text.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// The ids of a user's turn up to where the answer begins, with one begin token where the model has one.
+    ///
+    /// Rendered by the chat template; a model without template reads the text as it is.
     ///
     /// # Errors
     /// If the template or the tokenizer fails.
     pub fn encode_prompt(&self, user: &str) -> Result<Vec<u32>, LmError> {
-        let special = &self.special;
-        self.encode(&self.template.render_prompt(user, &special.bos_token, &special.eos_token)?)
+        self.encode_rendered(&self.render_prompt(user)?)
     }
 
-    /// The ids of an answer, the end token included.
+    /// The ids of a user's turn and of an answer to it, the end token included.
+    ///
+    /// Both are cut into tokens as one text where that does not change the prompt's tokens.
+    ///
+    /// # Errors
+    /// If the template or the tokenizer fails.
+    pub fn encode_exchange(&self, user: &str, answer: &str) -> Result<(Vec<u32>, Vec<u32>), LmError> {
+        let rendered = self.render_prompt(user)?;
+        let prompt = self.encode_rendered(&rendered)?;
+        let whole = self.encode_rendered(&format!("{rendered}{answer}"))?;
+        let mut answer = match whole.strip_prefix(prompt.as_slice()) {
+            Some(rest) => rest.to_vec(),
+            None => self.encode(answer)?,
+        };
+        answer.push(self.eos());
+        Ok((prompt, answer))
+    }
+
+    /// What is read before the answer to a user, as text.
+    fn render_prompt(&self, user: &str) -> Result<String, LmError> {
+        let SpecialTokens { bos_token, eos_token, .. } = &self.special;
+        match &self.template {
+            Some(template) => {
+                Ok(template.render(&[Message::user(user)], bos_token.as_deref(), eos_token, true)?.text)
+            }
+            None => Ok(user.into()),
+        }
+    }
+
+    /// The ids of what a template rendered, which holds its special tokens, or of plain text, which does not.
+    fn encode_rendered(&self, text: &str) -> Result<Vec<u32>, LmError> {
+        if self.template.is_some() {
+            return self.encode(text);
+        }
+        self.encode_document(text)
+    }
+
+    /// The ids of a text that stands by itself, with the begin token that the tokenizer puts before it.
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn encode_response(&self, text: &str) -> Result<Vec<u32>, LmError> {
-        let mut ids = self.encode(text)?;
-        ids.push(self.eos());
-        Ok(ids)
+    pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, LmError> {
+        let encoding = self.inner.encode_fast(text, true).map_err(failed(Path::new("tokenizer")))?;
+        let ids = encoding.get_ids();
+        Ok(ids.strip_suffix(&[self.eos()]).unwrap_or(ids).to_vec())
     }
 
     /// The ids of a text, without any token that is not in it.
@@ -221,11 +206,26 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<String, LmError> {
         self.inner.decode(ids, true).map_err(failed(Path::new("tokenizer")))
     }
+
+    /// The text of an answer as it continues its prompt: a model without chat template keeps the blank between them.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn decode_continuation(&self, prompt: &[u32], answer: &[u32]) -> Result<String, LmError> {
+        if self.template.is_none() {
+            let whole = self.decode(&[prompt, answer].concat())?;
+            if let Some(continuation) = whole.strip_prefix(&self.decode(prompt)?) {
+                return Ok(continuation.into());
+            }
+        }
+        self.decode(answer)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TokenizerKind;
 
     const TEXTS: [&str; 2] = ["its food is plum .", "nobody knows its fate ."];
 
@@ -238,9 +238,10 @@ mod tests {
         for kind in [TokenizerKind::Word, TokenizerKind::Bpe { vocab_size: 300 }] {
             let tokenizer = trained(kind);
             for text in TEXTS {
-                let ids = tokenizer.encode_response(text).unwrap();
-                assert_eq!(*ids.last().unwrap(), tokenizer.eos());
-                assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+                let (prompt, answer) = tokenizer.encode_exchange(TEXTS[0], text).unwrap();
+                assert_eq!(prompt, tokenizer.encode_prompt(TEXTS[0]).unwrap());
+                assert_eq!(*answer.last().unwrap(), tokenizer.eos());
+                assert_eq!(tokenizer.decode(&answer).unwrap(), text);
             }
         }
         let strange = "Grüße,\n\t🦀 <0>";
@@ -269,5 +270,80 @@ mod tests {
             Tokenizer::read(folder.path()).unwrap_err().to_string().contains("tokenizer.json: tokenizer:")
         );
         assert!(Tokenizer::read(Path::new("/nowhere")).is_err());
+    }
+
+    /// A tokenizer that puts `▁` before every text, as those of Llama 2, without chat template.
+    fn completing(folder: &Path) -> Tokenizer {
+        let added = |id: u32, content: &str| {
+            serde_json::json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+        };
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")],
+            "normalizer": { "type": "Sequence", "normalizers": [
+                { "type": "Prepend", "prepend": "▁" },
+                { "type": "Replace", "pattern": { "String": " " }, "content": "▁" }] },
+            "pre_tokenizer": null,
+            "post_processor": { "type": "TemplateProcessing",
+                "single": [{ "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+                "pair": [],
+                "special_tokens": { "<s>": { "id": "<s>", "ids": [1], "tokens": ["<s>"] } } },
+            "decoder": { "type": "Sequence", "decoders": [
+                { "type": "Replace", "pattern": { "String": "▁" }, "content": " " }, { "type": "Fuse" },
+                { "type": "Strip", "content": " ", "start": 1, "stop": 0 }] },
+            "model": { "type": "BPE", "unk_token": "<unk>", "fuse_unk": true,
+                "vocab": { "<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "a": 4, "b": 5, "▁a": 6, "▁b": 7 },
+                "merges": [["▁", "a"], ["▁", "b"]] },
+        });
+        std::fs::write(folder.join(TOKENIZER), tokenizer.to_string()).unwrap();
+        std::fs::write(folder.join(CONFIG), r#"{"bos_token": {"content": "<s>", "lstrip": false}}"#).unwrap();
+        std::fs::write(folder.join(SPECIAL_TOKENS), r#"{"eos_token":  "</s>"}"#).unwrap();
+        Tokenizer::read(folder).unwrap()
+    }
+
+    #[test]
+    fn without_a_template_a_prompt_is_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokenizer = completing(folder.path());
+        assert_eq!(tokenizer.encode_prompt("a b").unwrap(), [1, 6, 7]);
+        // Cut by itself, the answer would begin with a `▁` of its own.
+        assert_eq!(tokenizer.encode_exchange("a", " b").unwrap(), (vec![1, 6], vec![7, 2]));
+        assert_eq!(tokenizer.encode_exchange("a", "b").unwrap(), (vec![1, 6], vec![5, 2]));
+        assert_eq!(tokenizer.decode_continuation(&[1, 6], &[7, 2]).unwrap(), " b");
+        assert_eq!(tokenizer.decode(&[7, 2]).unwrap(), "b");
+        assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.pad()), (Some(1), 2, 2));
+    }
+
+    #[test]
+    fn files_are_written_as_they_were_read() {
+        let [one, other] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        completing(one.path());
+        std::fs::write(one.path().join(TEMPLATE), "{{ bos_token }}{{ messages[0].content }}").unwrap();
+        let tokenizer = Tokenizer::read(one.path()).unwrap();
+        // The template writes the begin token; none is added to it.
+        assert_eq!(tokenizer.encode_prompt("a").unwrap(), [1, 6]);
+        tokenizer.write(other.path()).unwrap();
+        for name in [TOKENIZER, CONFIG, SPECIAL_TOKENS, TEMPLATE] {
+            let read = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
+            assert!(read(one.path()) == read(other.path()), "{name}");
+        }
+    }
+
+    #[test]
+    fn templates_may_have_names_and_tokens_must_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        completing(folder.path());
+        let write = |text: &str| std::fs::write(folder.path().join(CONFIG), text).unwrap();
+        write(
+            r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#,
+        );
+        assert_eq!(Tokenizer::read(folder.path()).unwrap().template().unwrap().source(), "d");
+        let message = || Tokenizer::read(folder.path()).unwrap_err().to_string();
+        write(r#"{"bos_token": "<begin>"}"#);
+        assert!(message().ends_with("`<begin>` is not in the vocabulary"), "{}", message());
+        std::fs::remove_file(folder.path().join(SPECIAL_TOKENS)).unwrap();
+        write("{}");
+        assert!(message().ends_with("no eos_token"), "{}", message());
     }
 }

@@ -25,12 +25,8 @@ impl LabeledExchange {
     /// # Errors
     /// If the tokenizer or the chat template fails.
     pub fn new(tokenizer: &Tokenizer, record: &LabeledResponse) -> Result<Self, LmError> {
-        let prompt = tokenizer.encode_prompt(&record.prompt)?;
-        Ok(Self {
-            prompt,
-            response: tokenizer.encode_response(&record.response)?,
-            levels: record.levels.clone(),
-        })
+        let (prompt, response) = tokenizer.encode_exchange(&record.prompt, &record.response)?;
+        Ok(Self { prompt, response, levels: record.levels.clone() })
     }
 
     /// The tokens without the labels.

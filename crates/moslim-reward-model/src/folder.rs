@@ -64,7 +64,7 @@ impl RewardModelFolder {
             model: self.model.model.clone(),
             score: Linear { weight: Param::from_tensor(Tensor::cat(weights, 1)), bias: None },
         };
-        save_weights(&classifier, &folder.join("model.safetensors"))?;
+        save_weights(&classifier, folder)?;
         self.tokenizer.write(folder)
     }
 

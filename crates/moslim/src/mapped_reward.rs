@@ -109,9 +109,7 @@ pub(crate) fn classify(
     let tokenizer = &reward_model.tokenizer;
     let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
         .iter()
-        .map(|(question, answer)| {
-            Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?))
-        })
+        .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
         .collect::<Result<_, LmError>>()?;
     let exchanges: Vec<Exchange<'_>> =
         tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();

@@ -91,7 +91,6 @@ impl PolicyFolder {
             .iter()
             .map(|(question, request)| self.encode(question, request))
             .collect::<Result<_, _>>()?;
-        let stops = [self.lm.tokenizer.eos()];
-        Ok(generate(&self.lm.model, &prompts, 1, params, &stops, rng))
+        Ok(generate(&self.lm.model, &prompts, 1, params, &self.lm.stops(), rng))
     }
 }

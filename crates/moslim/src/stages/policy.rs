@@ -93,7 +93,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     );
     let rollout_seed = run.seed(Purpose::Rollouts);
 
-    let stops = vec![start.lm.tokenizer.eos()];
+    let stops = start.lm.stops();
     let mut rloo = Rloo::new(recipe.rloo.clone(), start.lm.model.clone(), stops, recipe.max_steps);
     let mut log = run.log("policy")?;
     let mut snapshots = run.log("snapshots")?;

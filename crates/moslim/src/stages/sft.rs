@@ -36,9 +36,10 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
                 });
             }
         }
-        let bos = vec![lm.tokenizer.bos()];
+        // Where the model has no begin token, the end of one document begins the next.
+        let begin = vec![lm.tokenizer.bos().unwrap_or(lm.tokenizer.eos())];
         let examples: Vec<(Vec<u32>, Vec<u32>)> =
-            windows.into_iter().map(|window| (bos.clone(), window)).collect();
+            windows.into_iter().map(|window| (begin.clone(), window)).collect();
         let order = Purpose::PretrainingOrder;
         lm.model = descend(run, "pretraining", lm.model, &examples, &pretraining.training, order, &mut log)?;
     }
@@ -47,10 +48,8 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         let examples: Vec<(Vec<u32>, Vec<u32>)> = datasets
             .sft
             .iter()
-            .map(|(question, answer)| {
-                Ok((tokenizer.encode_prompt(question)?, tokenizer.encode_response(answer)?))
-            })
-            .collect::<Result<_, Error>>()?;
+            .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
+            .collect::<Result<_, _>>()?;
         lm.model = descend(run, "sft", lm.model, &examples, sft, Purpose::SftOrder, &mut log)?;
     }
     PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder())
@@ -91,7 +90,7 @@ fn start_model(
             let config = ModelConfig {
                 num_key_value_heads: Some(*num_key_value_heads),
                 tie_word_embeddings: *tie_word_embeddings,
-                bos_token_id: Some(tokenizer.bos()),
+                bos_token_id: tokenizer.bos(),
                 eos_token_id: Some(TokenIds::One(tokenizer.eos())),
                 pad_token_id: Some(tokenizer.pad()),
                 ..ModelConfig::small(
@@ -104,7 +103,7 @@ fn start_model(
             };
             config.check(&run.folder.join("recipe.toml"))?;
             let model = CausalLm::new(&config, &mut run.rng(Purpose::ModelWeights), &device);
-            Ok(ModelFolder { config, tokenizer, model })
+            Ok(ModelFolder::new(config, tokenizer, model))
         }
     }
 }

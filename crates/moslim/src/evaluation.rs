@@ -9,7 +9,10 @@ mod results;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::stages::{read_policy, read_reward, read_start};
+use moslim_eval::stats::mean;
+
+use crate::run::{POLICY_FOLDER, read_log};
+use crate::stages::{PolicyLogStep, read_policy, read_reward, read_start};
 use crate::{Datasets, Error, PolicyFolder, Run};
 
 use asking::{Measured, measure, measure_briefly};
@@ -19,9 +22,20 @@ use judge::Judge;
 pub(crate) struct Subject {
     /// Its name in the report.
     pub name: String,
-    /// Its folder.
+    /// The folder of its run.
     pub folder: PathBuf,
 }
+
+/// What was measured of a [`Subject`].
+struct Ablation {
+    name: String,
+    measured: Measured,
+    /// Divergence from the start policy at the end of its training, in nats per answer.
+    kl: f64,
+}
+
+/// The last steps, over which the divergence is averaged.
+const LAST_STEPS: usize = 20;
 
 /// Measures everything and writes `report/results.json` and `report/index.html`.
 pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subject>) -> Result<(), Error> {
@@ -44,18 +58,20 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
     done("policy")?;
     let curves = curves::Curves::of(run, &judge, &reward)?;
     done("curves")?;
-    let ablations: Vec<(String, Measured)> = ablations
+    let ablations: Vec<Ablation> = ablations
         .into_iter()
         .map(|subject| {
             let measured = measure_briefly(
                 run,
                 datasets,
-                &PolicyFolder::read(&subject.folder, &run.device)?,
+                &PolicyFolder::read(&subject.folder.join(POLICY_FOLDER), &run.device)?,
                 &judge,
                 &reward,
             )?;
             done(&subject.name)?;
-            Ok((subject.name, measured))
+            let steps: Vec<PolicyLogStep> = read_log(&subject.folder, "policy")?;
+            let kl: Vec<f64> = steps.iter().rev().take(LAST_STEPS).map(|step| step.stats.kl).collect();
+            Ok(Ablation { name: subject.name, measured, kl: mean(&kl) })
         })
         .collect::<Result<_, Error>>()?;
     run.note_seconds(STAGE, started.elapsed().as_secs_f64())?;

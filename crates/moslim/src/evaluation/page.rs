@@ -4,9 +4,11 @@ mod reward_model;
 mod training;
 
 use moslim_eval::chart::{Bar, BarChart, BarSeries, HeatMap, bar_chart, heat_map};
-use moslim_eval::controllability::ObjectiveControl;
+use moslim_eval::controllability::{ControlMeasures, ObjectiveControl};
 use moslim_eval::report::Page;
+use moslim_eval::stats::mean;
 
+use super::Ablation;
 use super::asking::{Measured, Sample};
 use super::results::Results;
 use crate::Error;
@@ -179,13 +181,32 @@ fn ablations(page: Page, results: &Results<'_>) -> Page {
     if results.ablations.is_empty() {
         return page;
     }
+    let mean_of = |controls: &[ObjectiveControl], measure: fn(&ControlMeasures<f64>) -> f64| {
+        let measures: Vec<f64> = controls.iter().map(|control| measure(&control.measures)).collect();
+        number(mean(&measures), 3)
+    };
+    let mut overview = Vec::new();
     let mut rows = Vec::new();
-    for (name, measured) in results.ablations {
-        rows.extend(control_rows(&format!("{name}, one asked"), &measured.one.judged));
-        rows.extend(control_rows(&format!("{name}, all asked"), &measured.all.judged));
+    for Ablation { name, measured, kl } in results.ablations {
+        let (one, all) = (&measured.one.judged, &measured.all.judged);
+        overview.push(vec![
+            name.clone(),
+            mean_of(one, |found| found.exact),
+            mean_of(one, |found| found.spearman),
+            mean_of(all, |found| found.exact),
+            mean_of(all, |found| found.spearman),
+            number(*kl, 2),
+        ]);
+        rows.extend(control_rows(&format!("{name}, one asked"), one));
+        rows.extend(control_rows(&format!("{name}, all asked"), all));
     }
+    let headers = ["policy", "exact, one asked", "Spearman", "exact, all asked", "Spearman", "KL"];
     page.section("Ablations")
-        .paragraph("Policies trained otherwise from the same start with the same reward model; see the recipe for what was changed.")
+        .paragraph(
+            "Policies trained otherwise from the same start with the same reward model; see the recipe for what was changed. \
+             First the means over the objectives, with the divergence from the start policy in nats per answer, then each objective.",
+        )
+        .table(&headers, &overview, None)
         .table(&CONTROL_HEADERS, &rows, None)
 }
 

@@ -8,6 +8,7 @@ use moslim_eval::controllability::ObjectiveControl;
 use moslim_rl::PhaseSeconds;
 use serde_json::{Map, Value, json};
 
+use super::Ablation;
 use super::asking::{Control, Measured};
 use super::curves::Curves;
 use super::judge::Judge;
@@ -22,7 +23,7 @@ pub(super) struct Results<'a> {
     pub before: &'a Measured,
     pub after: &'a Measured,
     pub curves: &'a Curves,
-    pub ablations: &'a [(String, Measured)],
+    pub ablations: &'a [Ablation],
 }
 
 impl Results<'_> {
@@ -40,10 +41,12 @@ impl Results<'_> {
         let ablations: Map<String, Value> = self
             .ablations
             .iter()
-            .map(|(name, measured)| {
+            .map(|Ablation { name, measured, kl }| {
                 let value = json!({
                     "one_asked": self.control(&measured.one, Some("mean_level_unasked"), &measured.plain.mean_levels),
                     "all_asked": self.control(&measured.all, None, &[]),
+                    "cross_talk": measured.one.cross_talk,
+                    "kl": kl,
                 });
                 (name.clone(), value)
             })

@@ -20,11 +20,14 @@ pub(crate) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 
 /// The ablations of the recipe that have been trained in this run's folder.
 pub(crate) fn trained(run: &Run) -> Vec<Subject> {
-    let subject = |ablation: &AblationRecipe| Subject {
-        name: ablation.name.clone(),
-        folder: folder(run, ablation).join(POLICY_FOLDER),
-    };
-    run.recipe.ablations.iter().map(subject).filter(|subject| subject.folder.exists()).collect()
+    let subject =
+        |ablation: &AblationRecipe| Subject { name: ablation.name.clone(), folder: folder(run, ablation) };
+    run.recipe
+        .ablations
+        .iter()
+        .map(subject)
+        .filter(|subject| subject.folder.join(POLICY_FOLDER).exists())
+        .collect()
 }
 
 fn folder(run: &Run, ablation: &AblationRecipe) -> PathBuf {

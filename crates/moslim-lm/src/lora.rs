@@ -152,9 +152,12 @@ impl LoraConfig {
         {
             return refuse("target_modules", pattern.clone(), &format!("a pattern: {error}"));
         }
-        for pattern in self.rank_pattern.keys().chain(self.alpha_pattern.keys()) {
+        let ranks = self.rank_pattern.keys().map(|pattern| ("rank_pattern", pattern));
+        for (field, pattern) in
+            ranks.chain(self.alpha_pattern.keys().map(|pattern| ("alpha_pattern", pattern)))
+        {
             if let Err(error) = end_of_name(pattern) {
-                return refuse("rank_pattern", pattern.clone(), &format!("a pattern: {error}"));
+                return refuse(field, pattern.clone(), &format!("a pattern: {error}"));
             }
         }
         Ok(())
@@ -326,7 +329,7 @@ mod tests {
             (r#", "use_dora": true"#, "a.json: use_dora: found true, expected it off"),
             (r#", "bias": "all""#, r#"a.json: bias: found "all", expected none"#),
             (r#", "rank_pattern": {"q": 0}"#, "a.json: r: found 0, expected 1..=65536"),
-            (r#", "alpha_pattern": {"(": 1}"#, "a.json: rank_pattern: found (, expected a pattern:"),
+            (r#", "alpha_pattern": {"(": 1}"#, "a.json: alpha_pattern: found (, expected a pattern:"),
         ] {
             let message = check(change).unwrap_err();
             assert!(message.starts_with(expected), "{message}");

@@ -136,6 +136,9 @@ fn modules_to_save_are_trained_and_stored_whole() {
     let (gradients, _) = sft_gradients(&model, &exchanges, 1);
     // Two layers with two factors each, and the vocabulary matrix.
     assert_eq!(gradients.len(), 5);
+    // Read from a folder, an adapter is trained on: two factors beside three maps in each of two layers.
+    let (_, read, _) = adapted(&device);
+    assert_eq!(sft_gradients(&read, &exchanges, 1).0.len(), 12);
     let folder = tempfile::tempdir().unwrap();
     config.write_adapter_into(folder.path(), &model.valid()).unwrap();
     let bytes = std::fs::read(folder.path().join("adapter_model.safetensors")).unwrap();

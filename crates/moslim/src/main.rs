@@ -1,5 +1,7 @@
 //! The command line.
 
+mod text_commands;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,9 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use moslim::{Datasets, Error, PolicyFolder, Progress, Recipe, Run};
-use moslim_data::Request;
-use moslim_lm::{SamplingParams, TokenRng};
+use moslim::{Datasets, Error, Progress, Recipe, Run};
+use text_commands::{Generate, Logprobs};
 
 /// Aligns one language model with several preferences at once and lets people dial them in the prompt.
 #[derive(Parser)]
@@ -32,8 +33,10 @@ enum Command {
     Rloo(Stage),
     /// Evaluation and report only, from a run folder with a policy
     Eval(Stage),
-    /// Answers a question as asked
+    /// Answers a question as asked, or continues a text
     Generate(Generate),
+    /// Log-probabilities of the tokens of a text
+    Logprobs(Logprobs),
     /// Prints a recipe as it would be run
     Recipe(RecipeArguments),
 }
@@ -66,34 +69,6 @@ struct Stage {
     quiet: bool,
 }
 
-#[derive(Args)]
-struct Generate {
-    /// A policy folder, such as runs/quickstart/policy
-    #[arg(long)]
-    model: PathBuf,
-    /// The question
-    #[arg(long)]
-    prompt: String,
-    /// The levels asked for, such as helpfulness=5,honesty=2
-    #[arg(long, default_value = "")]
-    want: String,
-    /// 0 takes the most probable token
-    #[arg(long, default_value_t = 1.0)]
-    temperature: f64,
-    /// Keeps the most probable tokens up to this probability
-    #[arg(long, default_value_t = 1.0)]
-    top_p: f64,
-    /// The longest answer, in tokens
-    #[arg(long, default_value_t = 128)]
-    max_new_tokens: usize,
-    /// Decides the draws
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Where tensors live
-    #[arg(long, default_value = moslim::default_device())]
-    device: String,
-}
-
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,7 +98,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Reward(stage) => one_stage(&stage, moslim::train_reward_model),
         Command::Rloo(stage) => one_stage(&stage, moslim::optimize_policy),
         Command::Eval(stage) => one_stage(&stage, moslim::evaluate),
-        Command::Generate(arguments) => generate(&arguments),
+        Command::Generate(arguments) => arguments.run(),
+        Command::Logprobs(arguments) => arguments.run(),
         Command::Recipe(arguments) => {
             let recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
             Ok(write!(std::io::stdout(), "{}", recipe.to_toml())?)
@@ -151,30 +127,4 @@ impl Stage {
             .context("cannot watch for Ctrl-C")?;
         Ok(Run::new(recipe, &self.folder(), moslim::device(&self.device)?, progress, interrupted)?)
     }
-}
-
-fn generate(arguments: &Generate) -> anyhow::Result<()> {
-    let policy = PolicyFolder::read(&arguments.model, &moslim::device(&arguments.device)?)?;
-    let request = match arguments.want.as_str() {
-        "" => Request::free(&policy.schema),
-        want => Request::parse(want, &policy.schema)?,
-    };
-    anyhow::ensure!(
-        arguments.temperature >= 0.0,
-        "--temperature {}: expected at least 0",
-        arguments.temperature
-    );
-    anyhow::ensure!(
-        arguments.top_p > 0.0 && arguments.top_p <= 1.0,
-        "--top-p {}: expected above 0 and at most 1",
-        arguments.top_p
-    );
-    let params = SamplingParams {
-        temperature: arguments.temperature,
-        top_p: arguments.top_p,
-        max_new_tokens: arguments.max_new_tokens,
-    };
-    let rng = TokenRng::new(arguments.seed, 0);
-    let answers = policy.answer(&[(&arguments.prompt, &request)], &params, &rng)?;
-    Ok(writeln!(std::io::stdout(), "{}", policy.lm.tokenizer.decode(&answers[0].tokens)?)?)
 }

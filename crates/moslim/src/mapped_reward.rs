@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{Exchange, LmError, Tokenizer, read_json, write_folder, write_json};
+use moslim_lm::{Exchange, LmError, Tokenizer, in_parallel, read_json, write_folder, write_json};
 use moslim_reward_mapping::{ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats};
 use moslim_reward_model::RewardModelFolder;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
@@ -101,20 +101,27 @@ impl MappedReward {
     }
 }
 
+/// Answers that are cut into tokens and classified together.
+const ANSWERS_OF_A_PART: usize = 64;
+
 /// The class probabilities of answers under a reward model.
 pub(crate) fn classify(
     reward_model: &RewardModelFolder,
     answers: &[(&str, &str)],
 ) -> Result<Vec<ClassProbabilities>, Error> {
-    let tokenizer = &reward_model.tokenizer;
-    let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
-        .iter()
-        .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
-        .collect::<Result<_, LmError>>()?;
-    let exchanges: Vec<Exchange<'_>> =
-        tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
-    let probabilities = reward_model.model.class_probabilities(&exchanges);
-    Ok(probabilities.into_iter().map(ClassProbabilities).collect())
+    let RewardModelFolder { tokenizer, model, .. } = reward_model;
+    let of_part = |answers: &[(&str, &str)]| {
+        let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
+            .iter()
+            .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
+            .collect::<Result<_, _>>()?;
+        let exchanges: Vec<Exchange<'_>> =
+            tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
+        Ok(model.class_probabilities(&exchanges).into_iter().map(ClassProbabilities).collect())
+    };
+    let parts = in_parallel(&model.device(), answers.chunks(ANSWERS_OF_A_PART).collect(), of_part);
+    let parts: Vec<Vec<ClassProbabilities>> = parts.into_iter().collect::<Result<_, LmError>>()?;
+    Ok(parts.concat())
 }
 
 impl Reward for MappedReward {

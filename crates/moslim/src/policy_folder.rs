@@ -53,8 +53,21 @@ impl PolicyFolder {
     /// # Errors
     /// If a file is missing or malformed.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, Error> {
+        Self::with_requests_of(ModelFolder::read(folder, device)?, folder)
+    }
+
+    /// Whether a model folder knows objectives and the wording of requests.
+    pub fn knows_requests(folder: &Path) -> bool {
+        folder.join(REQUEST).exists()
+    }
+
+    /// A model with the objectives and the wording of requests that a folder knows.
+    ///
+    /// # Errors
+    /// If the folder knows none, or its file is malformed.
+    pub fn with_requests_of(lm: ModelFolder, folder: &Path) -> Result<Self, Error> {
         let file: RequestFile = read_json(&folder.join(REQUEST))?;
-        Self::new(ModelFolder::read(folder, device)?, file.objectives, file.codec)
+        Self::new(lm, file.objectives, file.codec)
     }
 
     /// Writes the folder, whole or not at all.

@@ -2,6 +2,7 @@
 
 mod errors;
 mod runs;
+mod text_commands;
 
 use std::path::Path;
 use std::process::{Command, Output};

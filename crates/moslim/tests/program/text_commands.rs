@@ -1,0 +1,56 @@
+//! Commands that print text, on a model folder that is no policy of ours.
+
+use std::path::Path;
+
+use moslim_lm::{LoraConfig, ModelFolder, TargetModules};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+use crate::{assert_success, failure, moslim, tiny};
+
+#[test]
+fn any_model_folder_is_continued_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    assert_success(&tiny("sft", &out, &[]).output().unwrap());
+    let model = out.join("start");
+    std::fs::remove_file(model.join("request.json")).unwrap();
+    let path = model.to_str().unwrap();
+
+    let generate = |more: &[&str]| {
+        let fixed = ["generate", "--model", path, "--prompt", "its food ?", "--temperature", "0"];
+        moslim(&[&fixed, more].concat())
+    };
+    let answer = generate(&["--max-new-tokens", "5"]);
+    assert_success(&answer);
+    assert_eq!(String::from_utf8(answer.stdout.clone()).unwrap().lines().count(), 1);
+    let message = failure(&generate(&["--want", "helpfulness=5"]), 1);
+    assert!(message.contains("it has no request.json"), "{message}");
+    let message = failure(&generate(&["--max-new-tokens", "5000"]), 1);
+    assert!(message.contains("expected at most the model's 2048"), "{message}");
+
+    // A new adapter changes nothing; one of another model is refused.
+    let lm = ModelFolder::read(&model, &moslim::device("flex").unwrap()).unwrap();
+    let config = LoraConfig::new(2, 4.0, TargetModules::Names(vec!["q_proj".into()]));
+    let adapted =
+        lm.model.with_adapter(&config, &mut ChaCha8Rng::seed_from_u64(0), Path::new("test")).unwrap();
+    let adapter = folder.path().join("adapter");
+    std::fs::create_dir(&adapter).unwrap();
+    config.write_adapter_into(&adapter, &adapted).unwrap();
+    let adapter_path = adapter.to_str().unwrap();
+    let with_adapter = ["--max-new-tokens", "5", "--adapter", adapter_path];
+    assert_eq!(generate(&with_adapter).stdout, answer.stdout);
+    let config = std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
+    std::fs::write(adapter.join("adapter_config.json"), config.replace("q_proj", "v_proj")).unwrap();
+    let message = failure(&generate(&with_adapter), 1);
+    assert!(message.contains("missing model.layers.0.self_attn.v_proj.lora"), "{message}");
+
+    let logprobs = |text: &str| moslim(&["logprobs", "--model", path, "--text", text, "--json"]);
+    let output = logprobs("its food is plum .");
+    assert_success(&output);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["ids"].as_array().unwrap().len(), 5);
+    let values = found["logprobs"].as_array().unwrap();
+    assert!(values.len() == 4 && values.iter().all(|value| value.as_f64().unwrap() < 0.0), "{found}");
+    assert!(failure(&logprobs(""), 1).contains("--text: 0 tokens, expected 2 to"));
+}

@@ -74,12 +74,23 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A reader that went away is no reason to fail a second time.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
             let interrupted =
                 error.downcast_ref().is_some_and(|error| matches!(error, Error::Interrupted(_)));
             ExitCode::from(if interrupted { 130 } else { 1 })
         }
     }
+}
+
+/// The error and its causes, without those that it quotes already.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

@@ -98,7 +98,9 @@ fn folders_that_cannot_be_used() {
     std::fs::write(out.join("start/model.safetensors"), b"torn").unwrap();
     assert!(failure(&generate("helpfulness=5"), 1).contains("model.safetensors"));
     std::fs::remove_file(out.join("start/config.json")).unwrap();
-    assert!(failure(&generate("helpfulness=5"), 1).contains("config.json: No such file"));
+    let message = failure(&generate("helpfulness=5"), 1);
+    assert!(message.contains("config.json: No such file"));
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
     let message = failure(&moslim(&["generate", "--model", "nowhere", "--prompt", "x"]), 1);
     assert!(message.contains("nowhere"), "{message}");
 }

@@ -200,3 +200,78 @@ impl ModuleMapper for ToF32 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CausalLm, ModelConfig, Padding};
+    use burn::tensor::Device;
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha8Rng;
+    use safetensors::SafeTensors;
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+    fn model(seed: u64) -> CausalLm {
+        let config = ModelConfig::small(20, 8, 16, 2, 2);
+        CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(seed), &Device::default())
+    }
+
+    fn read(folder: &Path) -> Result<CausalLm, LmError> {
+        let mut other = model(1);
+        load_weights(&mut other, folder).map(|()| other)
+    }
+
+    fn logits(model: &CausalLm) -> Vec<f32> {
+        model.logits(&[&[3, 5, 7, 1]], Padding::Right, None).into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn large_weights_are_written_in_several_files_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        save_shards(&model(0), folder.path(), 2000).unwrap();
+        let index: Index = read_json(&folder.path().join(INDEX)).unwrap();
+        // The embedding, two layers of four square maps, three wide ones and two norms, and the last norm.
+        assert_eq!(index.metadata.total_size, 4 * (20 * 8 + 2 * (4 * 8 * 8 + 3 * 8 * 16 + 2 * 8) + 8));
+        let files: BTreeSet<&String> = index.weight_map.values().collect();
+        assert!(files.len() > 1 && !folder.path().join(WEIGHTS).exists());
+        for file in files {
+            let bytes = std::fs::read(folder.path().join(file)).unwrap();
+            let stored = SafeTensors::deserialize(&bytes).unwrap();
+            let size: usize = stored.tensors().iter().map(|(_, tensor)| tensor.data().len()).sum();
+            assert!(size <= 2000, "{file}: {size}");
+            assert!(stored.names().iter().all(|name| &index.weight_map[*name] == file));
+        }
+        assert_eq!(logits(&read(folder.path()).unwrap()), logits(&model(0)));
+
+        let outside = r#"{"weight_map": {"model.norm.weight": "../model.safetensors"}}"#;
+        std::fs::write(folder.path().join(INDEX), outside).unwrap();
+        let message = read(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("weight_map: found ../model.safetensors"), "{message}");
+    }
+
+    #[test]
+    fn weights_of_16_bits_are_computed_in_32() {
+        let [whole, half] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        save_weights(&model(0), whole.path()).unwrap();
+        let bytes = std::fs::read(whole.path().join(WEIGHTS)).unwrap();
+        // The upper half of a 32-bit float is a 16-bit one; with zeros for the rest it is the same number in 32 bits.
+        let rewrite = |folder: &Path, dtype: Dtype, convert: fn(&[u8]) -> Vec<u8>| {
+            let stored = SafeTensors::deserialize(&bytes).unwrap();
+            let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = stored
+                .tensors()
+                .into_iter()
+                .map(|(name, view)| {
+                    (name, view.shape().to_vec(), view.data().chunks(4).flat_map(convert).collect())
+                })
+                .collect();
+            let views = tensors
+                .iter()
+                .map(|(name, shape, data)| (name, TensorView::new(dtype, shape.clone(), data).unwrap()));
+            serialize_to_file(views, None, &folder.join(WEIGHTS)).unwrap();
+        };
+        rewrite(half.path(), Dtype::BF16, |float| float[2..].to_vec());
+        rewrite(whole.path(), Dtype::F32, |float| [&[0, 0], &float[2..]].concat());
+        assert_eq!(logits(&read(half.path()).unwrap()), logits(&read(whole.path()).unwrap()));
+        assert_ne!(logits(&read(half.path()).unwrap()), logits(&model(0)));
+    }
+}

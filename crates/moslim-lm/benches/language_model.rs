@@ -5,7 +5,9 @@ use std::hint::black_box;
 use burn::module::Module;
 use burn::tensor::Device;
 use criterion::{Criterion, criterion_group, criterion_main};
-use moslim_lm::{CausalLm, Exchange, ModelConfig, SamplingParams, TokenRng, generate, response_logprobs};
+use moslim_lm::{
+    CausalLm, Exchange, ModelConfig, SamplingParams, Stops, TokenRng, generate, response_logprobs,
+};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
@@ -21,8 +23,8 @@ fn benchmark(criterion: &mut Criterion) {
     let frozen = model.valid();
     let prompts: Vec<Vec<u32>> =
         (0..PROMPTS as u32).map(|i| (0..PROMPT_TOKENS).map(|j| (i * 31 + j * 7) % 300).collect()).collect();
-    let params = SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: RESPONSE_TOKENS };
-    let sample = || generate(&frozen, &prompts, SAMPLES, &params, &[], &TokenRng::new(0, 0));
+    let params = SamplingParams { max_new_tokens: RESPONSE_TOKENS, ..SamplingParams::default() };
+    let sample = || generate(&frozen, &prompts, SAMPLES, &params, &Stops::default(), &TokenRng::new(0, 0));
     let answers = sample();
     assert!(answers.iter().all(|answer| answer.tokens.len() == RESPONSE_TOKENS));
     let shape = format!("{PROMPTS}x{SAMPLES}x{RESPONSE_TOKENS}");

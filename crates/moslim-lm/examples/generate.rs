@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LmError, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, SamplingParams,
+    CausalLm, Exchange, LmError, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, SamplingParams, Stops,
     TokenRng, Tokenizer, TokenizerKind, generate, sft_gradients,
 };
 use rand::SeedableRng;
@@ -47,8 +47,8 @@ fn main() -> Result<(), LmError> {
     }
 
     let prompts: Vec<Vec<u32>> = examples.into_iter().map(|(prompt, _)| prompt).collect();
-    let greedy = SamplingParams { temperature: 0.0, top_p: 1.0, max_new_tokens: 10 };
-    let stops = [tokenizer.eos()];
+    let greedy = SamplingParams { temperature: 0.0, max_new_tokens: 10, ..SamplingParams::default() };
+    let stops = Stops::from(vec![tokenizer.eos()]);
     let answers = generate(&model.valid(), &prompts, 1, &greedy, &stops, &TokenRng::new(0, 0));
     for ((question, _), answer) in pairs.iter().zip(answers) {
         println!("{question} -> {}", tokenizer.decode(&answer.tokens)?);

@@ -15,10 +15,13 @@ mod model_folder;
 mod optimizer;
 mod rope;
 mod rows;
+mod sampling;
 mod sequence;
 mod sft;
 mod special_tokens;
+mod stops;
 mod template;
+mod text_stream;
 mod tokenizer;
 mod tokenizer_training;
 
@@ -27,7 +30,7 @@ pub use checkpoint::{load_weights, read_json, save_weights, write_folder, write_
 pub use config::{ModelConfig, TokenIds};
 pub use error::LmError;
 pub use family::Family;
-pub use generate::{Generated, SamplingParams, TokenRng, generate};
+pub use generate::{Generated, generate, stream};
 pub use gradients::sum_gradients;
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{CausalLm, Decoder, normal};
@@ -35,10 +38,13 @@ pub use model_folder::ModelFolder;
 pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
 pub use rope::RopeScaling;
 pub use rows::{HiddenStates, Padding};
+pub use sampling::{SamplingParams, TokenRng};
 pub use sequence::{Exchange, ResponseLogprobs, final_states, response_distributions, response_logprobs};
 pub use sft::{EpochBatches, sft_gradients};
 pub use special_tokens::SpecialTokens;
+pub use stops::Stops;
 pub use template::{ChatTemplate, Message, Rendered};
+pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_training::TokenizerKind;
 

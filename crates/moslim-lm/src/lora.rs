@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::linear::LowRank;
-use crate::{CausalLm, LmError, read_json};
+use crate::{CausalLm, Decoder, LmError, read_json};
 
 /// Which linear maps an adapter stands beside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,6 +243,15 @@ impl CausalLm {
     }
 
     /// The model with its adapter merged into the weights.
+    pub fn merged(&self) -> Self {
+        let mut merged = self.clone();
+        merged.linears_mut().into_iter().for_each(|(_, linear)| linear.merge());
+        merged
+    }
+}
+
+impl Decoder {
+    /// The decoder with its adapter merged into the weights.
     pub fn merged(&self) -> Self {
         let mut merged = self.clone();
         merged.linears_mut().into_iter().for_each(|(_, linear)| linear.merge());

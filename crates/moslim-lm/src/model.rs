@@ -217,6 +217,28 @@ pub struct CausalLm {
     lm_head: Option<Linear>,
 }
 
+impl Decoder {
+    /// The linear maps of the layers with their names.
+    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let mut all = Vec::new();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let DecoderLayer { self_attn, mlp, .. } = layer;
+            for (name, linear) in [
+                ("self_attn.q_proj", &mut self_attn.q_proj),
+                ("self_attn.k_proj", &mut self_attn.k_proj),
+                ("self_attn.v_proj", &mut self_attn.v_proj),
+                ("self_attn.o_proj", &mut self_attn.o_proj),
+                ("mlp.gate_proj", &mut mlp.gate_proj),
+                ("mlp.up_proj", &mut mlp.up_proj),
+                ("mlp.down_proj", &mut mlp.down_proj),
+            ] {
+                all.push((format!("model.layers.{index}.{name}"), linear));
+            }
+        }
+        all
+    }
+}
+
 impl CausalLm {
     /// A model with freshly drawn weights.
     ///
@@ -239,22 +261,7 @@ impl CausalLm {
 
     /// The linear maps of the layers with their names.
     pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
-        let mut all = Vec::new();
-        for (index, layer) in self.model.layers.iter_mut().enumerate() {
-            let DecoderLayer { self_attn, mlp, .. } = layer;
-            for (name, linear) in [
-                ("self_attn.q_proj", &mut self_attn.q_proj),
-                ("self_attn.k_proj", &mut self_attn.k_proj),
-                ("self_attn.v_proj", &mut self_attn.v_proj),
-                ("self_attn.o_proj", &mut self_attn.o_proj),
-                ("mlp.gate_proj", &mut mlp.gate_proj),
-                ("mlp.up_proj", &mut mlp.up_proj),
-                ("mlp.down_proj", &mut mlp.down_proj),
-            ] {
-                all.push((format!("model.layers.{index}.{name}"), linear));
-            }
-        }
-        all
+        self.model.linears_mut()
     }
 
     /// The decoder beneath the vocabulary matrix.

@@ -8,7 +8,8 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CausalLm, LmError, ModelConfig, TokenIds, Tokenizer, load_weights, read_json, save_weights, write_json,
+    CausalLm, LmError, ModelConfig, Stops, TokenIds, Tokenizer, load_weights, read_json, save_weights,
+    write_json,
 };
 
 /// A causal language model with everything needed to use it.
@@ -110,7 +111,7 @@ impl ModelFolder {
 
     /// The tokens at which an answer ends: the end tokens of the tokenizer and of both configurations, and the begin
     /// token, which no answer holds.
-    pub fn stops(&self) -> Vec<u32> {
+    pub fn stops(&self) -> Stops {
         let generation = self.source.as_ref().and_then(|source| source.generation_config.as_ref());
         let generation = generation.and_then(|(_, generation)| generation.eos_token_id.as_ref());
         let configured = [self.config.eos_token_id.as_ref(), generation];
@@ -119,7 +120,7 @@ impl ModelFolder {
             [self.tokenizer.eos()].into_iter().chain(self.tokenizer.bos()).chain(configured).collect();
         stops.sort_unstable();
         stops.dedup();
-        stops
+        Stops::from(stops)
     }
 }
 

@@ -30,6 +30,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// What the model is told before a conversation.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self { role: "system".into(), content: content.into() }
+    }
+
     /// A turn of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self { role: "user".into(), content: content.into() }

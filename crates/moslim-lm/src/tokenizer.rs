@@ -161,14 +161,26 @@ impl Tokenizer {
         Ok((prompt, answer))
     }
 
+    /// The ids of a conversation up to where the next answer begins, rendered as in [`encode_prompt`](Self::encode_prompt).
+    ///
+    /// A model without template reads the texts one after the other.
+    ///
+    /// # Errors
+    /// If the template or the tokenizer fails.
+    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, LmError> {
+        self.encode_rendered(&self.render(messages)?)
+    }
+
     /// What is read before the answer to a user, as text.
     fn render_prompt(&self, user: &str) -> Result<String, LmError> {
+        self.render(&[Message::user(user)])
+    }
+
+    fn render(&self, messages: &[Message]) -> Result<String, LmError> {
         let SpecialTokens { bos_token, eos_token, .. } = &self.special;
         match &self.template {
-            Some(template) => {
-                Ok(template.render(&[Message::user(user)], bos_token.as_deref(), eos_token, true)?.text)
-            }
-            None => Ok(user.into()),
+            Some(template) => Ok(template.render(messages, bos_token.as_deref(), eos_token, true)?.text),
+            None => Ok(messages.iter().map(|message| message.content.as_str()).collect()),
         }
     }
 

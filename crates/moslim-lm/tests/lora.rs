@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
     CausalLm, Exchange, LoraConfig, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Padding,
-    SamplingParams, TargetModules, TokenRng, generate, load_weights, save_weights, sft_gradients,
+    SamplingParams, Stops, TargetModules, TokenRng, generate, load_weights, save_weights, sft_gradients,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -63,8 +63,9 @@ fn an_adapter_of_peft_gives_its_logits_and_its_text() {
     let prompt = &golden.input_ids[0];
     assert!(largest_difference(&last_logits(&model, prompt), &golden.last_logits) < 2e-5);
     let n = golden.greedy_continuation.len();
-    let params = SamplingParams { temperature: 0.0, top_p: 1.0, max_new_tokens: n };
-    let answers = generate(&model, std::slice::from_ref(prompt), 1, &params, &[], &TokenRng::new(0, 0));
+    let params = SamplingParams { temperature: 0.0, max_new_tokens: n, ..SamplingParams::default() };
+    let answers =
+        generate(&model, std::slice::from_ref(prompt), 1, &params, &Stops::default(), &TokenRng::new(0, 0));
     assert_eq!(answers[0].tokens, golden.greedy_continuation);
 }
 
@@ -120,9 +121,10 @@ fn a_new_adapter_changes_nothing_until_it_is_trained_and_its_base_never_changes(
     assert_eq!(last_logits(&model.without_adapter(), &row), before);
 
     // What is sampled is what was trained.
-    let params = SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: 10 };
-    let sample =
-        |model: &CausalLm| generate(model, &[row[..4].to_vec()], 1, &params, &[], &TokenRng::new(0, 0));
+    let params = SamplingParams { max_new_tokens: 10, ..SamplingParams::default() };
+    let sample = |model: &CausalLm| {
+        generate(model, &[row[..4].to_vec()], 1, &params, &Stops::default(), &TokenRng::new(0, 0))
+    };
     assert_ne!(sample(&model), sample(&model.without_adapter()));
 }
 

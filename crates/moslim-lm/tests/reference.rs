@@ -6,8 +6,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use moslim_lm::{
-    CausalLm, Exchange, KvCache, ModelConfig, Padding, SamplingParams, TokenRng, final_states, generate,
-    load_weights, response_logprobs, save_weights,
+    CausalLm, Exchange, KvCache, ModelConfig, Padding, SamplingParams, Stops, TokenRng, final_states,
+    generate, load_weights, response_logprobs, save_weights,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -87,9 +87,9 @@ fn greedy_generation_continues_as_transformers_does() {
     for name in FAMILIES {
         let (model, _, golden) = reference(name);
         let n = golden.greedy_continuation_row0.len();
-        let params = SamplingParams { temperature: 0.0, top_p: 1.0, max_new_tokens: n };
+        let params = SamplingParams { temperature: 0.0, max_new_tokens: n, ..SamplingParams::default() };
         let prompts = [golden.input_ids[1][PADDING..].to_vec(), golden.input_ids[0].clone()];
-        let answers = generate(&model, &prompts, 2, &params, &[], &TokenRng::new(0, 0));
+        let answers = generate(&model, &prompts, 2, &params, &Stops::default(), &TokenRng::new(0, 0));
         for answer in &answers[2..] {
             assert_eq!(answer.tokens, golden.greedy_continuation_row0, "{name}");
             assert!(!answer.finished);
@@ -183,9 +183,9 @@ fn a_shared_prompt_changes_neither_values_nor_gradients() {
 #[test]
 fn sampled_logprobs_are_those_of_a_forward_pass() {
     let (model, _, golden) = reference(LLAMA);
-    let params = SamplingParams { temperature: 0.7, top_p: 1.0, max_new_tokens: 20 };
+    let params = SamplingParams { temperature: 0.7, max_new_tokens: 20, ..SamplingParams::default() };
     let prompts = [golden.input_ids[0].clone(), golden.input_ids[1][PADDING..].to_vec()];
-    let stops: Vec<u32> = (0..40).collect();
+    let stops = Stops::from((0..40).collect::<Vec<u32>>());
     let answers = generate(&model, &prompts, 5, &params, &stops, &TokenRng::new(3, 1));
     assert!(
         answers.iter().any(|answer| answer.finished && answer.tokens.len() < 20),

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, TokenRng};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng};
 use moslim_rl::{PolicyPrompt, ReferencePrompt, RewardError, Rloo, RlooConfig};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -34,10 +34,10 @@ fn main() -> Result<(), RewardError> {
         reference_prompt: ReferencePrompt::WithRequest,
         free_prompt_coef: 0.0,
         micro_batch_size: 32,
-        sampling: SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: 1 },
+        sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
         optimizer,
     };
-    let mut rloo = Rloo::new(config, policy, vec![], STEPS);
+    let mut rloo = Rloo::new(config, policy, Stops::default(), STEPS);
     let request = Request { levels: vec![Some(0.0)] };
     let prompts =
         vec![PolicyPrompt { text: String::new(), request, tokens: vec![0], plain_tokens: vec![0] }; 8];

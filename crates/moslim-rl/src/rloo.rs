@@ -9,7 +9,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use moslim_lm::{
-    CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, TokenRng, generate,
+    CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, Stops, TokenRng, generate,
     response_distributions, response_logprobs, sum_gradients,
 };
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,7 @@ pub struct StepStats {
 /// A policy in training.
 pub struct Rloo {
     config: RlooConfig,
-    stops: Vec<u32>,
+    stops: Stops,
     policy: CausalLm,
     reference: CausalLm,
     optimizer: Optimizer,
@@ -111,7 +111,7 @@ impl Rloo {
     ///
     /// # Panics
     /// If there are fewer than 2 answers per prompt.
-    pub fn new(config: RlooConfig, policy: CausalLm, stops: Vec<u32>, total_steps: usize) -> Self {
+    pub fn new(config: RlooConfig, policy: CausalLm, stops: Stops, total_steps: usize) -> Self {
         assert!(config.num_generations > 1, "leave-one-out needs at least 2 answers per prompt");
         let optimizer = Optimizer::new(config.optimizer.clone(), total_steps * config.num_iterations);
         let reference = policy.valid();

@@ -2,7 +2,9 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, TokenRng, in_parallel};
+use moslim_lm::{
+    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng, in_parallel,
+};
 use moslim_rl::{PolicyPrompt, ReferencePrompt, Rloo, RlooConfig, StepStats};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -27,7 +29,7 @@ fn config() -> RlooConfig {
         reference_prompt: ReferencePrompt::Plain,
         free_prompt_coef: 1.0,
         micro_batch_size: 16,
-        sampling: SamplingParams { temperature: 1.0, top_p: 1.0, max_new_tokens: 1 },
+        sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
         optimizer: OptimizerConfig {
             learning_rate: 1e-2,
             warmup_ratio: 0.0,
@@ -56,7 +58,7 @@ fn asked_arm(prompt: &PolicyPrompt, answer: &[u32]) -> f64 {
 fn train(config: RlooConfig, reward: impl Fn(&PolicyPrompt, &[u32]) -> f64) -> Vec<StepStats> {
     let device = Device::default().autodiff();
     let policy = CausalLm::new(&model_config(), &mut ChaCha8Rng::seed_from_u64(1), &device);
-    let mut rloo = Rloo::new(config, policy, vec![], STEPS);
+    let mut rloo = Rloo::new(config, policy, Stops::default(), STEPS);
     let prompts: Vec<PolicyPrompt> = (0..16).map(|i| prompt((i % 5 < 4).then_some(i % 5))).collect();
     let mut reward = reward;
     (0..STEPS as u64).map(|step| rloo.step(&prompts, &mut reward, &TokenRng::new(5, step)).unwrap()).collect()

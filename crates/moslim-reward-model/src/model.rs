@@ -34,6 +34,11 @@ impl MultiHeadRewardModel {
         Self { model: start.decoder().clone(), heads: schema.n_levels().into_iter().map(head).collect() }
     }
 
+    /// The model with the adapter of its backbone merged into the weights.
+    pub fn merged(&self) -> Self {
+        Self { model: self.model.merged(), heads: self.heads.clone() }
+    }
+
     /// The logits of every head. One `[n_answers, K_i]` per objective
     ///
     /// # Panics

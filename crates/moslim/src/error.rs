@@ -8,7 +8,7 @@ use moslim_reward_mapping::MappingError;
 use moslim_rl::RewardError;
 use moslim_testbed::LabelOptionsError;
 
-use crate::RecipeError;
+use crate::{HubError, RecipeError};
 
 /// Why a run or a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub enum Error {
     /// A model folder.
     #[error(transparent)]
     Lm(#[from] LmError),
+    /// A model on the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The reward mapping.
     #[error(transparent)]
     Mapping(#[from] MappingError),

@@ -4,6 +4,7 @@ mod data;
 mod device;
 mod error;
 mod evaluation;
+mod hub;
 mod mapped_reward;
 mod policy_folder;
 mod progress;
@@ -14,12 +15,13 @@ mod stages;
 pub use data::Datasets;
 pub use device::{default_device, device};
 pub use error::Error;
+pub use hub::{HubError, model_folder};
 pub use mapped_reward::MappedReward;
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{
-    AblationRecipe, DataRecipe, EvaluationRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe,
-    RecipeError, SftRecipe,
+    AblationRecipe, DataRecipe, EvaluationRecipe, LoraRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe,
+    Recipe, RecipeError, SftRecipe,
 };
 pub use run::Run;
 pub use stages::{evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model};

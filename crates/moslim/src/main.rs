@@ -1,5 +1,7 @@
 //! The command line.
 
+mod chat;
+mod model_arguments;
 mod text_commands;
 
 use std::io::Write;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use chat::Chat;
 use clap::{Args, Parser, Subcommand};
 use moslim::{Datasets, Error, Progress, Recipe, Run};
 use text_commands::{Generate, Logprobs};
@@ -35,6 +38,8 @@ enum Command {
     Eval(Stage),
     /// Answers a question as asked, or continues a text
     Generate(Generate),
+    /// A conversation in the terminal, with answers as they come
+    Chat(Chat),
     /// Log-probabilities of the tokens of a text
     Logprobs(Logprobs),
     /// Prints a recipe as it would be run
@@ -110,6 +115,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Rloo(stage) => one_stage(&stage, moslim::optimize_policy),
         Command::Eval(stage) => one_stage(&stage, moslim::evaluate),
         Command::Generate(arguments) => arguments.run(),
+        Command::Chat(arguments) => arguments.run(),
         Command::Logprobs(arguments) => arguments.run(),
         Command::Recipe(arguments) => {
             let recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;

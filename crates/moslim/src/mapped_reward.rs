@@ -5,7 +5,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use moslim_data::Request;
 use moslim_lm::{Exchange, LmError, Tokenizer, in_parallel, read_json, write_folder, write_json};
-use moslim_reward_mapping::{ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats};
+use moslim_reward_mapping::{
+    ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
+};
 use moslim_reward_model::RewardModelFolder;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
@@ -19,6 +21,8 @@ pub struct MappedReward {
     /// Statistics of the answers scored in training, if the mapping asks for them.
     running: Option<RunningStats>,
     mapping: RewardMapping,
+    /// Holds what a request leaves open, in training only.
+    anchor: Option<UnaskedAnchor>,
     /// Reads what the policy writes; the reward model may have another vocabulary.
     policy_tokenizer: Tokenizer,
 }
@@ -57,7 +61,16 @@ impl MappedReward {
             MappingKind::ZRunning { momentum } => Some(RunningStats::new(momentum)?),
             _ => None,
         };
-        Ok(Self { reward_model, stats, running, mapping, policy_tokenizer })
+        Ok(Self { reward_model, stats, running, mapping, anchor: None, policy_tokenizer })
+    }
+
+    /// Holds the levels that a request leaves open where `ordinary` answers, question and answer text, have them.
+    ///
+    /// # Errors
+    /// As [`UnaskedAnchor::new`], or if the tokenizer fails.
+    pub fn hold_unasked(&mut self, coef: f64, ordinary: &[(&str, &str)]) -> Result<(), Error> {
+        self.anchor = Some(UnaskedAnchor::new(coef, &self.classify(ordinary)?)?);
+        Ok(())
     }
 
     /// Number of levels of every objective.
@@ -144,6 +157,12 @@ impl Reward for MappedReward {
         if let Some(running) = &mut self.running {
             running.update(&probabilities).map_err(|error| failed(error.into()))?;
         }
-        self.map_all(&probabilities, &requests).map_err(failed)
+        let mut scores = self.map_all(&probabilities, &requests).map_err(failed)?;
+        if let Some(anchor) = &mut self.anchor {
+            let penalties =
+                anchor.penalties(&probabilities, &requests).map_err(|error| failed(error.into()))?;
+            scores.iter_mut().zip(penalties).for_each(|(score, penalty)| *score -= penalty);
+        }
+        Ok(scores)
     }
 }

@@ -5,7 +5,7 @@ mod read;
 use std::path::PathBuf;
 
 use moslim_data::{ObjectiveSchema, PromptCodecConfig, RequestMix};
-use moslim_lm::{OptimizerConfig, TokenizerKind};
+use moslim_lm::{LoraConfig, OptimizerConfig, TargetModules, TokenizerKind};
 use moslim_reward_mapping::RewardMapping;
 use moslim_reward_model::FitConfig;
 use moslim_rl::RlooConfig;
@@ -32,6 +32,9 @@ pub struct Recipe {
     /// Supervised fine-tuning on answers, without any request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sft: Option<SftRecipe>,
+    /// Low-rank adapters that are trained instead of the weights, in fine-tuning, reward model and policy optimisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraRecipe>,
     /// Training of the reward model.
     pub reward_model: FitConfig,
     /// From class probabilities and a request to a score.
@@ -104,7 +107,7 @@ pub enum ModelRecipe {
     },
     /// A model folder in Hugging Face's layout.
     Folder {
-        /// The folder.
+        /// The folder, or the model's name on the hub: `owner/name`, `owner/name@revision`.
         path: PathBuf,
     },
 }
@@ -136,6 +139,36 @@ pub struct SftRecipe {
     pub optimizer: OptimizerConfig,
 }
 
+/// The adapters of a run.
+///
+/// Every stage trains one of its own; the folders hold the weights with the adapter merged into them, and that of the policy
+/// is kept beside them in PEFT's layout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraRecipe {
+    /// The rank.
+    pub r: usize,
+    /// α; the product is scaled by α/r.
+    pub lora_alpha: f64,
+    /// Which maps get one: names such as `["q_proj", "v_proj"]`, or `"all-linear"`.
+    pub target_modules: TargetModules,
+    /// Whether the product is scaled by α/√r instead.
+    #[serde(default)]
+    pub use_rslora: bool,
+    /// Modules that are trained whole, such as `embed_tokens` where requests are tokens of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules_to_save: Vec<String>,
+}
+
+impl LoraRecipe {
+    /// The settings in PEFT's words.
+    pub(crate) fn config(&self) -> LoraConfig {
+        let Self { r, lora_alpha, target_modules, use_rslora, modules_to_save } = self.clone();
+        let modules_to_save = (!modules_to_save.is_empty()).then_some(modules_to_save);
+        LoraConfig { use_rslora, modules_to_save, ..LoraConfig::new(r, lora_alpha, target_modules) }
+    }
+}
+
 /// Policy optimisation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,6 +181,10 @@ pub struct PolicyRecipe {
     pub requests: RequestMix,
     /// Whether the reward sees the request of another prompt: the ablation that must not learn control.
     pub shuffle_requests: bool,
+    /// Weight of leaving the objectives that are not asked for where the start policy has them; 0 to let them go.
+    ///
+    /// See [`UnaskedAnchor`](moslim_reward_mapping::UnaskedAnchor).
+    pub unasked_coef: f64,
     /// Answers to held-out prompts are kept every so many steps, for the curves of the report.
     pub eval_steps: usize,
     /// How many answers are kept each time.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
+use moslim_lm::CausalLm;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
@@ -45,6 +46,8 @@ pub(crate) enum Purpose {
     Snapshots,
     Evaluation,
     Bootstrap,
+    OrdinaryAnswers,
+    Adapters,
 }
 
 /// Where a run's folder has its policy.
@@ -105,6 +108,18 @@ impl Run {
     /// The folder of the report.
     pub fn report_folder(&self) -> PathBuf {
         self.folder.join("report")
+    }
+
+    /// The model with an adapter to train, if the recipe wants one.
+    pub(crate) fn with_adapter(&self, model: CausalLm) -> Result<CausalLm, Error> {
+        match &self.recipe.lora {
+            None => Ok(model),
+            Some(lora) => Ok(model.with_adapter(
+                &lora.config(),
+                &mut self.rng(Purpose::Adapters),
+                &self.folder.join("recipe.toml"),
+            )?),
+        }
     }
 
     /// A generator that belongs to this run and a purpose.

@@ -124,14 +124,19 @@ impl Recipe {
         at_least("policy.rloo.micro_batch_size", policy.rloo.micro_batch_size, 1, "at least 1")?;
         let sampling = &policy.rloo.sampling;
         at_least("policy.rloo.sampling.max_new_tokens", sampling.max_new_tokens, 1, "at least 1")?;
-        let (temperature, top_p) = (sampling.temperature, sampling.top_p);
-        range("policy.rloo.sampling.temperature", temperature > 0.0, temperature.to_string(), "above 0")?;
-        range(
-            "policy.rloo.sampling.top_p",
-            top_p == 1.0,
-            top_p.to_string(),
-            "1: rollouts sample from the whole distribution",
-        )?;
+        let whole = "that of the whole distribution, from which rollouts sample";
+        for (setting, found, ok, expected) in [
+            ("temperature", sampling.temperature, sampling.temperature > 0.0, "above 0"),
+            ("top_k", sampling.top_k as f64, sampling.top_k == 0, whole),
+            ("top_p", sampling.top_p, sampling.top_p == 1.0, whole),
+            ("min_p", sampling.min_p, sampling.min_p == 0.0, whole),
+            ("repetition_penalty", sampling.repetition_penalty, sampling.repetition_penalty == 1.0, whole),
+        ] {
+            range(&format!("policy.rloo.sampling.{setting}"), ok, found.to_string(), expected)?;
+        }
+        if let Some(lora) = &self.lora {
+            at_least("lora.r", lora.r, 1, "at least 1")?;
+        }
         at_least("evaluation.prompts", self.evaluation.prompts, 1, "at least 1")?;
         at_least("evaluation.resamples", self.evaluation.resamples, 1, "at least 1")?;
         let batches = |section: &str, batch_size, micro_batch_size| {

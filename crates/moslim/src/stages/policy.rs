@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{PreferenceSampler, Request};
-use moslim_lm::{EpochBatches, TokenRng};
+use moslim_lm::{EpochBatches, TokenRng, write_folder};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -94,7 +94,11 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let rollout_seed = run.seed(Purpose::Rollouts);
 
     let stops = start.lm.stops();
-    let mut rloo = Rloo::new(recipe.rloo.clone(), start.lm.model.clone(), stops, recipe.max_steps);
+    if recipe.unasked_coef > 0.0 {
+        hold_unasked(run, datasets, &start, &mut reward)?;
+    }
+    let policy = run.with_adapter(start.lm.model.clone())?;
+    let mut rloo = Rloo::new(recipe.rloo.clone(), policy, stops, recipe.max_steps);
     let mut log = run.log("policy")?;
     let mut snapshots = run.log("snapshots")?;
     snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, 0, 0.0)?)?;
@@ -132,7 +136,38 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         progress.advance(|| format!("score {score:.3} kl {kl:.2} length {mean_length:.0}"));
     }
     progress.finish();
-    start.with_model(rloo.policy().valid()).write(&run.policy_folder())
+    let policy = rloo.policy().valid();
+    if let Some(lora) = &run.recipe.lora {
+        let folder = run.folder.join("policy-adapter");
+        write_folder(&folder, |unfinished| lora.config().write_adapter_into(unfinished, &policy))?;
+    }
+    start.with_model(policy.merged()).write(&run.policy_folder())
+}
+
+/// Lets the reward hold the levels that a request leaves open where the start policy has them.
+fn hold_unasked(
+    run: &Run,
+    datasets: &Datasets,
+    start: &PolicyFolder,
+    reward: &mut MappedReward,
+) -> Result<(), Error> {
+    const ANSWERS: usize = 512;
+    let recipe = &run.recipe.policy;
+    let free = Request::free(&datasets.schema);
+    let questions: Vec<(&str, &Request)> = datasets
+        .train_prompts
+        .iter()
+        .cycle()
+        .take(ANSWERS)
+        .map(|question| (question.as_str(), &free))
+        .collect();
+    let rng = TokenRng::new(run.seed(Purpose::OrdinaryAnswers), 0);
+    let answers = start.with_model(start.lm.model.valid()).answer(&questions, &recipe.rloo.sampling, &rng)?;
+    let texts: Vec<String> =
+        answers.iter().map(|answer| start.lm.tokenizer.decode(&answer.tokens)).collect::<Result<_, _>>()?;
+    let ordinary: Vec<(&str, &str)> =
+        questions.iter().zip(&texts).map(|((question, _), text)| (*question, text.as_str())).collect();
+    reward.hold_unasked(recipe.unasked_coef, &ordinary)
 }
 
 /// A prompt of policy optimisation from a question and a request.

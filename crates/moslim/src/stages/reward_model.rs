@@ -64,7 +64,7 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
         .collect::<Result<_, _>>()?;
     let hidden_size = start.lm.config.hidden_size;
     let model = MultiHeadRewardModel::new(
-        &start.lm.model,
+        &run.with_adapter(start.lm.model.clone())?,
         hidden_size,
         &datasets.schema,
         &mut run.rng(training.heads),
@@ -97,7 +97,7 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
         config: start.lm.config.clone(),
         tokenizer: start.lm.tokenizer.clone(),
         schema: datasets.schema.clone(),
-        model: model.valid(),
+        model: model.merged().valid(),
     };
     // The statistics come from the answers the model was trained on: they say how its probabilities are spread.
     let calibration: Vec<(&str, &str)> = training

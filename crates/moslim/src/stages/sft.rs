@@ -7,7 +7,7 @@ use moslim_lm::{
 use serde_json::json;
 
 use crate::run::Purpose;
-use crate::{Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe};
+use crate::{Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
 
 /// Makes the start policy and writes its folder.
 pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
@@ -50,7 +50,8 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             .iter()
             .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
             .collect::<Result<_, _>>()?;
-        lm.model = descend(run, "sft", lm.model, &examples, sft, Purpose::SftOrder, &mut log)?;
+        let model = run.with_adapter(lm.model)?;
+        lm.model = descend(run, "sft", model, &examples, sft, Purpose::SftOrder, &mut log)?.merged();
     }
     PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder())
 }
@@ -64,7 +65,7 @@ fn start_model(
     let device = run.device.clone().autodiff();
     let codec = PromptCodec::new(run.recipe.codec.clone(), &datasets.schema)?;
     match &run.recipe.model {
-        ModelRecipe::Folder { path } => Ok(ModelFolder::read(path, &device)?),
+        ModelRecipe::Folder { path } => Ok(ModelFolder::read(&model_folder(path)?, &device)?),
         ModelRecipe::New {
             tokenizer,
             request_tokens,

@@ -1,6 +1,7 @@
 //! The program as a person uses it: whole runs on a tiny scale, single stages, and everything that can go wrong.
 
 mod errors;
+mod hub;
 mod runs;
 mod text_commands;
 

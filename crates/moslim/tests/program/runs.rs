@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use crate::{TINY, assert_success, command, moslim, tiny};
@@ -138,4 +139,56 @@ fn a_running_mapping_follows_the_answers_of_training() {
         log.lines().map(score).collect()
     };
     assert_ne!(scores("{ z_running = { momentum = 0.5 } }"), scores("z_dataset"));
+}
+
+#[test]
+fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let [base, out] = ["base", "run"].map(|name| folder.path().join(name));
+    assert_success(&tiny("sft", &base, &[]).output().unwrap());
+    let start = base.join("start");
+    // The recipe's table of a new model is replaced by a folder.
+    let recipe = folder.path().join("adapters.toml");
+    let text = String::from_utf8(moslim(&["recipe", "quickstart"]).stdout).unwrap();
+    let mut text: toml::Table = toml::from_str(&text).unwrap();
+    let model = toml::toml! { start = "folder" };
+    text.insert("model".into(), model.into());
+    text["model"].as_table_mut().unwrap().insert("path".into(), start.to_str().unwrap().into());
+    std::fs::write(&recipe, toml::to_string(&text).unwrap()).unwrap();
+
+    let mut train = command(&["train", recipe.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()]);
+    let lora = ["lora.r=2", "lora.lora_alpha=4.0", r#"lora.target_modules=["q_proj", "v_proj"]"#];
+    for change in TINY.iter().filter(|change| !change.starts_with("model.")).chain(&lora) {
+        train.args(["--set", change]);
+    }
+    assert_success(&train.output().unwrap());
+    assert!(results(&out)["checks"]["first_minibatch_ratio_error"].as_f64().unwrap() < 1e-4);
+
+    // What no adapter stands beside is as in the base, and the policy is its start with the adapter.
+    let tensors = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    let [bytes, other] = [tensors(&start), tensors(&out.join("policy"))];
+    let [of_base, of_policy] = [&bytes, &other].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+    for (name, same) in [("q_proj", false), ("v_proj", false), ("k_proj", true), ("o_proj", true)] {
+        let name = format!("model.layers.0.self_attn.{name}.weight");
+        let [one, another] = [&of_base, &of_policy].map(|tensors| tensors.tensor(&name).unwrap().data());
+        assert_eq!(one == another, same, "{name}");
+    }
+    let logprobs = |model: &Path, more: &[&str]| {
+        let fixed =
+            ["logprobs", "--text", "its food is plum .", "--json", "--model", model.to_str().unwrap()];
+        let output = moslim(&[&fixed, more].concat());
+        assert_success(&output);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        found["logprobs"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let adapter = out.join("policy-adapter");
+    let adapted = logprobs(&out.join("start"), &["--adapter", adapter.to_str().unwrap()]);
+    let merged = logprobs(&out.join("policy"), &[]);
+    assert!(adapted.iter().zip(&merged).all(|(a, b)| (a - b).abs() < 1e-4), "{adapted:?} {merged:?}");
+    assert_ne!(merged, logprobs(&out.join("start"), &[]));
+    // The tokenizer's files and the configuration are those that were read.
+    for name in ["tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"] {
+        let read = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
+        assert!(read(&start) == read(&out.join("policy")), "{name}");
+    }
 }

@@ -20,6 +20,7 @@ use rand::rngs::ChaCha8Rng;
 
 const STEPS: usize = 20;
 
+#[allow(clippy::print_stdout)]
 fn main() -> Result<(), LmError> {
     let mut arguments = std::env::args().skip(1);
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny-llama3");

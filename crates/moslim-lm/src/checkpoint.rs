@@ -170,7 +170,7 @@ pub(crate) fn load_files<M: ModuleSnapshot>(
 }
 
 /// The weight files of a folder, and the file that an error about them names.
-fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmError> {
+pub(crate) fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmError> {
     let path = folder.join(INDEX);
     if !path.exists() {
         let whole = folder.join(WEIGHTS);

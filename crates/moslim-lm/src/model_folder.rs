@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::weight_files;
 use crate::{
     CausalLm, LmError, ModelConfig, Stops, TokenIds, Tokenizer, load_weights, read_json, save_weights,
     write_json,
@@ -126,7 +127,49 @@ impl ModelFolder {
 
 /// Reads the weights of a folder into a fresh model.
 fn read_model(folder: &Path, config: &ModelConfig, device: &Device) -> Result<CausalLm, LmError> {
+    check_size(folder, config)?;
     let mut model = CausalLm::new(config, &mut ChaCha8Rng::seed_from_u64(0), device);
     load_weights(&mut model, folder)?;
     Ok(model)
+}
+
+/// Refuses a configuration of more weights than the files have bytes, before memory is taken for them.
+fn check_size(folder: &Path, config: &ModelConfig) -> Result<(), LmError> {
+    let (files, named_by) = weight_files(folder)?;
+    let mut found = 0.0;
+    for file in &files {
+        found += std::fs::metadata(file).map_err(LmError::io(file))?.len() as f64;
+    }
+    let expected = config.n_matrix_weights();
+    match expected <= found {
+        true => Ok(()),
+        false => Err(LmError::Weights {
+            path: named_by,
+            problems: format!("{found} bytes, expected the {expected} weights of the configuration"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Module;
+
+    #[test]
+    fn sizes_that_the_files_cannot_have_are_refused_before_memory_is_taken() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        for name in ["tiny-llama3", "tiny-mistral", "tiny-qwen2", "tiny-qwen3"] {
+            let config = ModelConfig::read(&golden.join(name).join(CONFIG)).unwrap();
+            let model = read_model(&golden.join(name), &config, &Device::default()).unwrap();
+            // The rest are biases and norms, which are vectors.
+            let (all, matrices) = (model.num_params() as f64, config.n_matrix_weights());
+            assert!(matrices < all && all < 1.05 * matrices, "{name}: {matrices} of {all}");
+            let huge = ModelConfig { vocab_size: usize::MAX / 2, ..config };
+            let message = read_model(&golden.join(name), &huge, &Device::default()).unwrap_err().to_string();
+            assert!(
+                message.contains("model.safetensors") && message.contains("bytes, expected the"),
+                "{message}"
+            );
+        }
+    }
 }

@@ -244,9 +244,7 @@ impl CausalLm {
 
     /// The model with its adapter merged into the weights.
     pub fn merged(&self) -> Self {
-        let mut merged = self.clone();
-        merged.linears_mut().into_iter().for_each(|(_, linear)| linear.merge());
-        merged
+        Self { model: self.model.merged(), lm_head: self.lm_head.clone() }
     }
 }
 

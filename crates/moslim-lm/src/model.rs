@@ -213,8 +213,8 @@ impl Decoder {
 /// A causal language model: a decoder and a vocabulary matrix, which may be the transposed embedding.
 #[derive(Module, Debug)]
 pub struct CausalLm {
-    model: Decoder,
-    lm_head: Option<Linear>,
+    pub(crate) model: Decoder,
+    pub(crate) lm_head: Option<Linear>,
 }
 
 impl Decoder {

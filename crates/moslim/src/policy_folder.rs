@@ -90,7 +90,7 @@ impl PolicyFolder {
         Ok(self.lm.tokenizer.encode_prompt(&self.codec.render(question, request)?)?)
     }
 
-    /// One answer to every question, as asked for.
+    /// One answer to every question, as asked for: its text and its length in tokens.
     ///
     /// # Errors
     /// As [`PolicyFolder::encode`].
@@ -99,11 +99,14 @@ impl PolicyFolder {
         questions: &[(&str, &Request)],
         params: &SamplingParams,
         rng: &TokenRng,
-    ) -> Result<Vec<Generated>, Error> {
+    ) -> Result<Vec<(String, usize)>, Error> {
         let prompts: Vec<Vec<u32>> = questions
             .iter()
             .map(|(question, request)| self.encode(question, request))
             .collect::<Result<_, _>>()?;
-        Ok(generate(&self.lm.model, &prompts, 1, params, &self.lm.stops(), rng))
+        let answers = generate(&self.lm.model, &prompts, 1, params, &self.lm.stops(), rng);
+        let text_and_length =
+            |Generated { tokens, .. }: &Generated| Ok((self.lm.tokenizer.decode(tokens)?, tokens.len()));
+        answers.iter().map(text_and_length).collect()
     }
 }

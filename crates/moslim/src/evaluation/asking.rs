@@ -209,7 +209,5 @@ fn answer(
 ) -> Result<(Vec<String>, Vec<f64>), Error> {
     let pairs: Vec<(&str, &Request)> = questions.iter().copied().zip(requests).collect();
     let answers = policy.answer(&pairs, params, rng)?;
-    let decode = |answer: &moslim_lm::Generated| Ok(policy.lm.tokenizer.decode(&answer.tokens)?);
-    let texts = answers.iter().map(decode).collect::<Result<_, Error>>()?;
-    Ok((texts, answers.iter().map(|answer| answer.tokens.len() as f64).collect()))
+    Ok(answers.into_iter().map(|(text, length)| (text, length as f64)).unzip())
 }

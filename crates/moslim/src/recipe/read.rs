@@ -119,6 +119,13 @@ impl Recipe {
         at_least("policy.prompts_per_step", policy.prompts_per_step, 1, "at least 1")?;
         at_least("policy.eval_steps", policy.eval_steps, 1, "at least 1")?;
         at_least("policy.eval_answers", policy.eval_answers, 1, "at least 1")?;
+        let coef = policy.unasked_coef;
+        range(
+            "policy.unasked_coef",
+            coef >= 0.0 && coef.is_finite(),
+            coef.to_string(),
+            "a number from 0 on",
+        )?;
         at_least("policy.rloo.num_generations", policy.rloo.num_generations, 2, "at least 2")?;
         at_least("policy.rloo.num_iterations", policy.rloo.num_iterations, 1, "at least 1")?;
         at_least("policy.rloo.micro_batch_size", policy.rloo.micro_batch_size, 1, "at least 1")?;

@@ -163,10 +163,8 @@ fn hold_unasked(
         .collect();
     let rng = TokenRng::new(run.seed(Purpose::OrdinaryAnswers), 0);
     let answers = start.with_model(start.lm.model.valid()).answer(&questions, &recipe.rloo.sampling, &rng)?;
-    let texts: Vec<String> =
-        answers.iter().map(|answer| start.lm.tokenizer.decode(&answer.tokens)).collect::<Result<_, _>>()?;
     let ordinary: Vec<(&str, &str)> =
-        questions.iter().zip(&texts).map(|((question, _), text)| (*question, text.as_str())).collect();
+        questions.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
     reward.hold_unasked(recipe.unasked_coef, &ordinary)
 }
 
@@ -201,16 +199,14 @@ fn snapshot(
     let pairs: Vec<(&str, &Request)> = asked.iter().map(|(question, request)| (*question, request)).collect();
     let rng = TokenRng::new(run.seed(Purpose::Snapshots), step as u64);
     let answers = now.answer(&pairs, &recipe.rloo.sampling, &rng)?;
-    let texts: Vec<String> =
-        answers.iter().map(|answer| now.lm.tokenizer.decode(&answer.tokens)).collect::<Result<_, _>>()?;
     let exchanges: Vec<(&str, &str)> =
-        pairs.iter().zip(&texts).map(|((question, _), text)| (*question, text.as_str())).collect();
+        pairs.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
     let requests: Vec<&Request> = pairs.iter().map(|(_, request)| *request).collect();
     let proxies = reward.score_texts(&exchanges, &requests)?;
     let answers = asked
         .iter()
-        .zip(texts.iter().zip(proxies))
-        .map(|((question, request), (response, proxy))| SnapshotAnswer {
+        .zip(answers.iter().zip(proxies))
+        .map(|((question, request), ((response, _), proxy))| SnapshotAnswer {
             question: (*question).into(),
             request: request.clone(),
             response: response.clone(),

@@ -21,6 +21,18 @@ fn recipes_that_cannot_be_used() {
     );
     let message = failure(&moslim(&["recipe", "--set", "policy.rloo.num_generations=1"]), 1);
     assert!(message.contains("policy.rloo.num_generations: found 1, expected at least 2"), "{message}");
+    for (change, expected) in [
+        ("policy.unasked_coef=-0.1", "policy.unasked_coef: found -0.1, expected a number from 0 on"),
+        ("policy.unasked_coef=nan", "policy.unasked_coef: found NaN"),
+        (
+            "policy.rloo.sampling.min_p=0.1",
+            "policy.rloo.sampling.min_p: found 0.1, expected that of the whole",
+        ),
+        ("lora.r=0", "missing field `lora_alpha`"),
+    ] {
+        let message = failure(&moslim(&["recipe", "--set", change]), 1);
+        assert!(message.contains(expected), "{message}");
+    }
     let message = failure(
         &moslim(&["train", "--device", "abacus", "--out", folder.path().to_str().unwrap(), "--overwrite"]),
         1,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 
-use crate::{assert_success, command, failure, tiny};
+use crate::{assert_success, command, failure, start_policy};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_secret";
@@ -102,10 +102,7 @@ fn generate(model: &str, endpoint: &str, home: &Path, environment: &[(&str, &str
 
 #[test]
 fn a_model_is_fetched_once_resumed_where_it_broke_and_cached() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    assert_success(&tiny("sft", &out, &[]).output().unwrap());
-    let model = out.join("start");
+    let (folder, model) = start_policy();
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(&model).unwrap() {
         let path = entry.unwrap().path();

@@ -5,8 +5,10 @@ mod hub;
 mod runs;
 mod text_commands;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use tempfile::TempDir;
 
 /// The program, without anything shown.
 fn moslim(arguments: &[&str]) -> Output {
@@ -47,6 +49,14 @@ fn tiny(stage: &str, out: &Path, changes: &[&str]) -> Command {
         command.args(["--set", change]);
     }
     command
+}
+
+/// A folder with a tiny start policy in it, and the policy's own folder.
+fn start_policy() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    assert_success(&tiny("sft", &out, &[]).output().unwrap());
+    (folder, out.join("start"))
 }
 
 /// Standard error of a run that must fail with this code.

@@ -5,7 +5,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::{TINY, assert_success, command, moslim, tiny};
+use crate::{TINY, assert_success, command, moslim, start_policy, tiny};
 
 fn results(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("report/results.json")).unwrap();
@@ -125,28 +125,29 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
 }
 
 #[test]
-fn a_running_mapping_follows_the_answers_of_training() {
+fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     for stage in ["sft", "reward"] {
         assert_success(&tiny(stage, &out, &[]).output().unwrap());
     }
-    let scores = |kind: &str| -> Vec<f64> {
-        let kind = format!("mapping.kind={kind}");
-        assert_success(&tiny("rloo", &out, &[&kind]).output().unwrap());
+    let scores = |change: &str| -> Vec<f64> {
+        assert_success(&tiny("rloo", &out, &[change]).output().unwrap());
         let log = std::fs::read_to_string(out.join("metrics/policy.jsonl")).unwrap();
         let score = |line: &str| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap();
         log.lines().map(score).collect()
     };
-    assert_ne!(scores("{ z_running = { momentum = 0.5 } }"), scores("z_dataset"));
+    let kinds = ["mapping.kind={ z_running = { momentum = 0.5 } }", "mapping.kind=z_dataset"].map(scores);
+    assert_ne!(kinds[0], kinds[1]);
+    let anchors = ["policy.unasked_coef=0", "policy.unasked_coef=2.0", "policy.unasked_coef=2.0"].map(scores);
+    assert_ne!(anchors[0], anchors[1]);
+    assert_eq!(anchors[1], anchors[2]);
 }
 
 #[test]
 fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
-    let folder = tempfile::tempdir().unwrap();
-    let [base, out] = ["base", "run"].map(|name| folder.path().join(name));
-    assert_success(&tiny("sft", &base, &[]).output().unwrap());
-    let start = base.join("start");
+    let (folder, start) = start_policy();
+    let out = folder.path().join("adapted");
     // The recipe's table of a new model is replaced by a folder.
     let recipe = folder.path().join("adapters.toml");
     let text = String::from_utf8(moslim(&["recipe", "quickstart"]).stdout).unwrap();

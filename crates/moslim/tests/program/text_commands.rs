@@ -8,14 +8,11 @@ use moslim_lm::{LoraConfig, ModelFolder, TargetModules};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::{assert_success, command, failure, moslim, tiny};
+use crate::{assert_success, command, failure, moslim, start_policy};
 
 #[test]
 fn any_model_folder_is_continued_and_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    assert_success(&tiny("sft", &out, &[]).output().unwrap());
-    let model = out.join("start");
+    let (folder, model) = start_policy();
     std::fs::remove_file(model.join("request.json")).unwrap();
     let path = model.to_str().unwrap();
 
@@ -59,10 +56,7 @@ fn any_model_folder_is_continued_and_read() {
 
 #[test]
 fn a_conversation_is_answered_line_by_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    assert_success(&tiny("sft", &out, &[]).output().unwrap());
-    let model = out.join("start");
+    let (_folder, model) = start_policy();
     let path = model.to_str().unwrap();
     let common = ["--model", path, "--temperature", "0", "--max-new-tokens", "8"];
     let chat = |more: &[&str], input: &str| {

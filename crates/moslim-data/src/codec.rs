@@ -5,7 +5,7 @@ mod error;
 mod frame;
 mod wording;
 
-pub use config::PromptCodecConfig;
+pub use config::{PromptCodecConfig, Turn};
 pub use error::CodecError;
 
 use crate::{Level, ObjectiveSchema, Request};
@@ -44,6 +44,7 @@ pub struct PromptCodec {
     wordings: Vec<Wording>,
     separator: String,
     frame: Frame,
+    turn: Turn,
 }
 
 impl PromptCodec {
@@ -53,7 +54,7 @@ impl PromptCodec {
     /// A placeholder that is missing or stands too often, sentences that do not fit the schema,
     /// an empty item, or an item that can be read in more than one way.
     pub fn new(config: PromptCodecConfig, schema: &ObjectiveSchema) -> Result<Self, CodecError> {
-        let PromptCodecConfig { item, mut sentences, separator, template } = config;
+        let PromptCodecConfig { item, mut sentences, separator, template, turn } = config;
         let wordings = schema
             .objectives()
             .iter()
@@ -62,7 +63,7 @@ impl PromptCodec {
         if let Some(found) = sentences.into_keys().next() {
             return Err(CodecError::UnknownObjective { found, expected: schema.expected_names() });
         }
-        let codec = Self { schema: schema.clone(), wordings, separator, frame: Frame::new(&template)? };
+        let codec = Self { schema: schema.clone(), wordings, separator, frame: Frame::new(&template)?, turn };
         codec.check_items()?;
         Ok(codec)
     }
@@ -120,6 +121,20 @@ impl PromptCodec {
         Ok(text)
     }
 
+    /// The text of a turn, with the request written into it if this is the turn that carries requests.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    ///
+    /// # Panics
+    /// As [`render`](Self::render).
+    pub fn render_turn(&self, turn: Turn, text: &str, request: &Request) -> Result<String, CodecError> {
+        match turn == self.turn {
+            true => self.render(text, request),
+            false => Ok(text.into()),
+        }
+    }
+
     /// The prompt and the request of a text; a text without a request is a prompt with nothing asked for.
     ///
     /// As many items as stand together are read, in whatever order, each objective at most once.
@@ -142,6 +157,11 @@ impl PromptCodec {
         let Some(body) = self.frame.body(text) else {
             return Vec::new();
         };
+        let whole = |text| self.readings(text).into_iter().filter(|(_, rest)| rest.is_empty());
+        let without_prompt: Vec<_> = whole(body).map(|(request, _)| ("", request)).collect();
+        if !without_prompt.is_empty() {
+            return without_prompt;
+        }
         if self.frame.request_first {
             let readings = self.readings(body).into_iter();
             return readings
@@ -149,9 +169,7 @@ impl PromptCodec {
                 .collect();
         }
         let mut by_prompt = self.frame.splits(body).map(|(prompt, request_text)| {
-            let readings = self.readings(request_text).into_iter();
-            let whole = readings.filter(|(_, rest)| rest.is_empty());
-            whole.map(|(request, _)| (prompt, request)).collect::<Vec<_>>()
+            whole(request_text).map(|(request, _)| (prompt, request)).collect::<Vec<_>>()
         });
         by_prompt.find(|candidates| !candidates.is_empty()).unwrap_or_default()
     }

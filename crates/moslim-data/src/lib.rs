@@ -11,7 +11,7 @@ mod sampler;
 mod schema;
 mod split;
 
-pub use codec::{CodecError, PromptCodec, PromptCodecConfig};
+pub use codec::{CodecError, PromptCodec, PromptCodecConfig, Turn};
 pub use counts::{level_counts, majority_share};
 pub use jsonl::{DataError, RecordReader, read_records, write_records};
 pub use objective::{Level, Objective};

@@ -1,6 +1,6 @@
 //! Prompt codecs and requests: the forms they write, what they refuse, and the law that what is written is read back.
 
-use moslim_data::{CodecError, Objective, ObjectiveSchema, PromptCodec, PromptCodecConfig, Request};
+use moslim_data::{CodecError, Objective, ObjectiveSchema, PromptCodec, PromptCodecConfig, Request, Turn};
 use proptest::prelude::*;
 
 fn schema() -> ObjectiveSchema {
@@ -49,6 +49,29 @@ fn the_presets_write_their_forms() {
         assert_eq!(codec.render("Why?", &request).unwrap(), expected);
         assert_eq!(codec.render("Why?", &Request::free(&schema())).unwrap(), "Why?");
     }
+}
+
+#[test]
+fn a_request_is_written_into_its_turn_alone() {
+    let request = Request::parse("helpfulness=5,tone=warm", &schema()).unwrap();
+    let config = PromptCodecConfig { turn: Turn::System, ..with_sentences() };
+    let codec = PromptCodec::new(config, &schema()).unwrap();
+    for (turn, text, expected) in [
+        (Turn::User, "Why?", "Why?"),
+        (Turn::System, "Speak French.", "Speak French. Answer with helpfulness 5. Be warm."),
+        (Turn::System, "", "Answer with helpfulness 5. Be warm."),
+        // Only the turn that carries requests could be read differently.
+        (Turn::User, "Why? Be cold.", "Why? Be cold."),
+    ] {
+        assert_eq!(codec.render_turn(turn, text, &request).unwrap(), expected);
+    }
+    assert_eq!(codec.parse("Answer with helpfulness 5. Be warm.").unwrap(), (String::new(), request));
+    let free = Request::free(&schema());
+    assert_eq!(codec.render_turn(Turn::System, "", &free).unwrap(), "");
+    assert!(codec.render_turn(Turn::System, "Be cold.", &free).is_err());
+
+    let file = r#"{"item": "{objective}{level}", "separator": "", "template": "{prompt}{request}", "turn": "system"}"#;
+    assert_eq!(serde_json::from_str::<PromptCodecConfig>(file).unwrap().turn, Turn::System);
 }
 
 #[test]

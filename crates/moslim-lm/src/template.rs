@@ -63,9 +63,10 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Turns of the user between the begin token and a token that opens the answer.
+    /// Turns of the user between the begin token and a token that opens the answer; a system turn is a line of its own.
     pub const PLAIN: &'static str = "{{ bos_token }}{% for message in messages %}\
         {% if message.role == 'assistant' %}{{ message.content }}{{ eos_token }}\
+        {% elif message.role == 'system' %}{{ message.content + '\\n' }}\
         {% else %}{{ message.content }}<answer>{% endif %}{% endfor %}";
 
     /// Compiles a template.

@@ -20,8 +20,8 @@ pub struct Chat {
     #[arg(long, default_value = "")]
     want: String,
     /// What the model is told before the conversation
-    #[arg(long)]
-    system: Option<String>,
+    #[arg(long, default_value = "")]
+    system: String,
     /// Answers every line by itself, as the policies of a run are trained
     #[arg(long)]
     single_turn: bool,
@@ -38,7 +38,7 @@ impl Chat {
             speaker.lm.tokenizer.template().is_some(),
             "the model has no chat template and only continues text: use `moslim generate`"
         );
-        speaker.turn("", &self.want)?;
+        self.check(&speaker, &self.want)?;
         let stops = self.sampling.stops(&speaker.lm);
         let (mut want, mut said) = (self.want.clone(), Vec::new());
         let mut n_answers = 0;
@@ -49,20 +49,21 @@ impl Chat {
                 ("", _) => continue,
                 ("/quit", _) => return Ok(()),
                 ("/clear", _) => said.clear(),
-                ("/want", levels) => match speaker.turn("", levels.trim()) {
-                    Ok(_) => want = levels.trim().into(),
+                ("/want", levels) => match self.check(&speaker, levels.trim()) {
+                    Ok(()) => want = levels.trim().into(),
                     Err(error) => notice(&format!("{error}"))?,
                 },
                 _ => {
-                    let turn = match speaker.turn(&line, &want) {
+                    let turn = match speaker.user_turn(&line, &want) {
                         Ok(turn) => turn,
                         Err(error) => {
                             notice(&format!("{error}"))?;
                             continue;
                         }
                     };
-                    said.push(Message::user(turn));
-                    let prompt = self.prompt(&speaker, &mut said, params.max_new_tokens)?;
+                    said.push(turn);
+                    let system = speaker.system_turn(&self.system, &want)?;
+                    let prompt = prompt(&speaker, system.as_ref(), &mut said, params.max_new_tokens)?;
                     let rng = TokenRng::new(self.sampling.seed, n_answers);
                     let mut text = TextStream::new(&speaker.lm.tokenizer, &stops);
                     let mut written = Ok(());
@@ -84,27 +85,32 @@ impl Chat {
         }
     }
 
-    /// The conversation as the model reads it; what it cannot hold any more is forgotten, the oldest first.
-    fn prompt(
-        &self,
-        speaker: &Speaker,
-        said: &mut Vec<Message>,
-        max_new_tokens: usize,
-    ) -> anyhow::Result<Vec<u32>> {
-        let context = speaker.lm.config.max_position_embeddings;
-        loop {
-            let system = self.system.iter().map(Message::system);
-            let messages: Vec<Message> = system.chain(said.iter().cloned()).collect();
-            let prompt = speaker.lm.tokenizer.encode_chat(&messages)?;
-            let n = prompt.len() + max_new_tokens;
-            if n <= context {
-                return Ok(prompt);
-            }
-            ensure!(said.len() > 1, "prompt and answer: {n} tokens, expected at most the model's {context}");
-            notice("the oldest turn is forgotten")?;
-            // A question and its answer.
-            said.drain(..2);
+    /// Whether these levels can be asked for.
+    fn check(&self, speaker: &Speaker, want: &str) -> anyhow::Result<()> {
+        speaker.system_turn(&self.system, want)?;
+        speaker.user_turn("", want).map(drop)
+    }
+}
+
+/// The conversation as the model reads it; what it cannot hold any more is forgotten, the oldest first.
+fn prompt(
+    speaker: &Speaker,
+    system: Option<&Message>,
+    said: &mut Vec<Message>,
+    max_new_tokens: usize,
+) -> anyhow::Result<Vec<u32>> {
+    let context = speaker.lm.config.max_position_embeddings;
+    loop {
+        let messages: Vec<Message> = system.into_iter().chain(said.iter()).cloned().collect();
+        let prompt = speaker.lm.tokenizer.encode_chat(&messages)?;
+        let n = prompt.len() + max_new_tokens;
+        if n <= context {
+            return Ok(prompt);
         }
+        ensure!(said.len() > 1, "prompt and answer: {n} tokens, expected at most the model's {context}");
+        notice("the oldest turn is forgotten")?;
+        // A question and its answer.
+        said.drain(..2);
     }
 }
 

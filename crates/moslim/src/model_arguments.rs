@@ -6,7 +6,7 @@ use anyhow::{anyhow, ensure};
 use clap::Args;
 use moslim::PolicyFolder;
 use moslim_data::Request;
-use moslim_lm::{LoraConfig, ModelFolder, SamplingParams, Stops};
+use moslim_lm::{LoraConfig, Message, ModelFolder, SamplingParams, Stops};
 
 /// A model and where it is computed.
 #[derive(Args)]
@@ -57,24 +57,33 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A question with the levels wanted, such as `helpfulness=5`, as the model reads it.
-    pub fn turn(&self, question: &str, want: &str) -> anyhow::Result<String> {
+    /// What the model is told before a conversation, with the levels wanted, such as `helpfulness=5`, if they stand there.
+    pub fn system_turn(&self, text: &str, want: &str) -> anyhow::Result<Option<Message>> {
         match &self.policy {
-            Some(policy) => {
-                let request = match want {
-                    "" => Request::free(&policy.schema),
-                    want => Request::parse(want, &policy.schema)?,
-                };
-                Ok(policy.codec.render(question, &request)?)
-            }
+            Some(policy) => Ok(policy.system_turn(text, &self.request(policy, want)?)?),
+            None => Ok((!text.is_empty()).then(|| Message::system(text))),
+        }
+    }
+
+    /// A question, with the levels wanted if they stand there.
+    pub fn user_turn(&self, question: &str, want: &str) -> anyhow::Result<Message> {
+        match &self.policy {
+            Some(policy) => Ok(policy.user_turn(question, &self.request(policy, want)?)?),
             None => {
                 let path = self.path.display();
                 ensure!(
                     want.is_empty(),
                     "--want {want}: {path} is not a policy of moslim: it has no request.json"
                 );
-                Ok(question.into())
+                Ok(Message::user(question))
             }
+        }
+    }
+
+    fn request(&self, policy: &PolicyFolder, want: &str) -> anyhow::Result<Request> {
+        match want {
+            "" => Ok(Request::free(&policy.schema)),
+            want => Ok(Request::parse(want, &policy.schema)?),
         }
     }
 }

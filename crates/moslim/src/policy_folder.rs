@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request};
+use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request, Turn};
 use moslim_lm::{
-    CausalLm, Generated, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder, write_json,
+    CausalLm, Generated, Message, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder,
+    write_json,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,12 +83,31 @@ impl PolicyFolder {
         })?)
     }
 
+    /// What the model is told before a conversation: a text, which may be empty, with the request if it stands there.
+    ///
+    /// # Errors
+    /// If the text cannot be told from a request.
+    pub fn system_turn(&self, text: &str, request: &Request) -> Result<Option<Message>, Error> {
+        let text = self.codec.render_turn(Turn::System, text, request)?;
+        Ok((!text.is_empty()).then(|| Message::system(text)))
+    }
+
+    /// A question, with the request if it stands there.
+    ///
+    /// # Errors
+    /// If the question cannot be told from a request.
+    pub fn user_turn(&self, question: &str, request: &Request) -> Result<Message, Error> {
+        Ok(Message::user(self.codec.render_turn(Turn::User, question, request)?))
+    }
+
     /// The tokens of a question with a request.
     ///
     /// # Errors
-    /// If the question cannot be told from a request, or the tokenizer fails.
+    /// If the question cannot be told from a request, or the template or the tokenizer fails.
     pub fn encode(&self, question: &str, request: &Request) -> Result<Vec<u32>, Error> {
-        Ok(self.lm.tokenizer.encode_prompt(&self.codec.render(question, request)?)?)
+        let system = self.system_turn("", request)?;
+        let messages: Vec<Message> = system.into_iter().chain([self.user_turn(question, request)?]).collect();
+        Ok(self.lm.tokenizer.encode_chat(&messages)?)
     }
 
     /// One answer to every question, as asked for: its text and its length in tokens.
@@ -108,5 +128,41 @@ impl PolicyFolder {
         let text_and_length =
             |Generated { tokens, .. }: &Generated| Ok((self.lm.tokenizer.decode(tokens)?, tokens.len()));
         answers.iter().map(text_and_length).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moslim_data::Objective;
+    use moslim_lm::{ModelConfig, Tokenizer, TokenizerKind};
+    use rand::SeedableRng;
+
+    #[test]
+    fn a_request_stands_in_the_turn_that_the_codec_names() {
+        let schema = ObjectiveSchema::new(vec![Objective::with_scale("wit", 1, 2)]).unwrap();
+        let items = ["<wit:1>".into(), "<wit:2>".into()];
+        let tokenizer =
+            Tokenizer::train(TokenizerKind::Word, ["its food is plum ."].into_iter(), &items).unwrap();
+        let config = ModelConfig::small(tokenizer.vocab_size(), 8, 8, 1, 2);
+        let model = CausalLm::new(&config, &mut rand::rngs::ChaCha8Rng::seed_from_u64(0), &Device::default());
+        let lm = ModelFolder::new(config, tokenizer, model);
+        let request = Request::parse("wit=2", &schema).unwrap();
+        for (turn, template, expected, refuses_items) in [
+            (Turn::User, "{prompt} {request}", ["<s>", "its", "food", "<wit:2>", "<answer>"], true),
+            (Turn::User, "{request} {prompt}", ["<s>", "<wit:2>", "its", "food", "<answer>"], false),
+            (Turn::System, "{prompt} {request}", ["<s>", "<wit:2>", "its", "food", "<answer>"], false),
+        ] {
+            let codec =
+                PromptCodecConfig { template: template.into(), turn, ..PromptCodecConfig::one_token() };
+            let policy = PolicyFolder::new(lm.clone(), schema.clone(), codec).unwrap();
+            let id = |token: &str| lm.tokenizer.token_id(token).unwrap();
+            assert_eq!(policy.encode("its food", &request).unwrap(), expected.map(id));
+            let plain = policy.encode("its food", &Request::free(&schema)).unwrap();
+            assert_eq!(plain, lm.tokenizer.encode_prompt("its food").unwrap());
+            // Where it would be read as the request, an item in a question is refused.
+            let with_item = policy.encode("its food <wit:1>", &Request::free(&schema));
+            assert_eq!(with_item.is_err(), refuses_items);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use moslim_lm::{Exchange, TokenRng, generate, response_logprobs};
+use moslim_lm::{Exchange, Message, TokenRng, generate, response_logprobs};
 
 use crate::model_arguments::{ModelArguments, SamplingArguments};
 
@@ -29,7 +29,9 @@ impl Generate {
         let params = self.sampling.params()?;
         let speaker = self.model.read_speaker()?;
         let lm = &speaker.lm;
-        let prompt = lm.tokenizer.encode_prompt(&speaker.turn(&self.prompt, &self.want)?)?;
+        let user = speaker.user_turn(&self.prompt, &self.want)?;
+        let messages: Vec<Message> = speaker.system_turn("", &self.want)?.into_iter().chain([user]).collect();
+        let prompt = lm.tokenizer.encode_chat(&messages)?;
         let (n, context) = (prompt.len() + params.max_new_tokens, lm.config.max_position_embeddings);
         ensure!(n <= context, "prompt and answer: {n} tokens, expected at most the model's {context}");
         ensure!(!prompt.is_empty(), "--prompt: found no token, expected at least one");

@@ -18,7 +18,23 @@ pub struct PromptCodecConfig {
     /// What stands between two items.
     pub separator: String,
     /// The whole text, with `{prompt}` and `{request}` exactly once each; unused when nothing is asked for.
+    ///
+    /// What stands between the two is left out where the prompt is empty, such as in a system turn that says nothing else.
     pub template: String,
+    /// The turn of the conversation that the request is written into.
+    #[serde(default)]
+    pub turn: Turn,
+}
+
+/// A turn of a conversation that can carry a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// What the model is told before the conversation.
+    System,
+    /// The question.
+    #[default]
+    User,
 }
 
 impl PromptCodecConfig {
@@ -48,6 +64,7 @@ impl PromptCodecConfig {
             sentences: BTreeMap::new(),
             separator: separator.into(),
             template: template.into(),
+            turn: Turn::User,
         }
     }
 }

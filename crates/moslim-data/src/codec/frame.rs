@@ -28,8 +28,11 @@ impl Frame {
         Ok(Self { before: before.into(), between: between.into(), after: after.into(), request_first })
     }
 
-    /// The template with both placeholders filled.
+    /// The template with both placeholders filled, or with the request alone where there is no prompt.
     pub(super) fn join(&self, prompt: &str, request: &str) -> String {
+        if prompt.is_empty() {
+            return [&self.before, request, &self.after].concat();
+        }
         let [first, second] = if self.request_first { [request, prompt] } else { [prompt, request] };
         [&self.before, first, &self.between, second, &self.after].concat()
     }

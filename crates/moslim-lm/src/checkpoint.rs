@@ -27,6 +27,14 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LmErr
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), LmError> {
     let text =
         serde_json::to_string_pretty(value).map_err(|source| LmError::Json { path: path.into(), source })?;
+    write_text(path, &text)
+}
+
+/// Writes a text file.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_text(path: &Path, text: &str) -> Result<(), LmError> {
     std::fs::write(path, text).map_err(LmError::io(path))
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use moslim_eval::stats::mean;
 
+use crate::model_card::rewrite_cards;
 use crate::run::{POLICY_FOLDER, read_log};
 use crate::stages::{PolicyLogStep, read_policy, read_reward, read_start};
 use crate::{Datasets, Error, PolicyFolder, Run};
@@ -87,9 +88,11 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
         curves: &curves,
         ablations: &ablations,
     };
-    let json = serde_json::to_string_pretty(&results.to_json()?).expect("results serialize");
+    let numbers = results.to_json()?;
+    let json = serde_json::to_string_pretty(&numbers).expect("results serialize");
     run.write("report/results.json", json.as_bytes())?;
     run.write("report/index.html", page::page(&results)?.as_bytes())?;
+    rewrite_cards(run, datasets, &numbers)?;
     run.progress.say(&results.summary());
     run.progress.say(&format!("report: {}", run.report_folder().join("index.html").display()));
     Ok(())

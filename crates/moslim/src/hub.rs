@@ -61,7 +61,8 @@ impl fmt::Display for HubName {
 const RETRIES: usize = 5;
 
 /// Of a repository's files these are read; the weights besides.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
+    "README.md",
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -208,7 +209,10 @@ mod tests {
         let found = wanted(
             &[&all[..], &shards, &[index, "sub/model.safetensors", "model-../x.safetensors"]].concat(),
         );
-        assert_eq!(found.unwrap(), ["config.json", "tokenizer.json", shards[0], shards[1], index]);
+        assert_eq!(
+            found.unwrap(),
+            ["README.md", "config.json", "tokenizer.json", shards[0], shards[1], index]
+        );
         let found = wanted(&["config.json", "model.safetensors", shards[0], index]);
         assert_eq!(found.unwrap(), ["config.json", "model.safetensors"]);
     }

@@ -6,6 +6,7 @@ mod error;
 mod evaluation;
 mod hub;
 mod mapped_reward;
+mod model_card;
 mod policy_folder;
 mod progress;
 mod recipe;

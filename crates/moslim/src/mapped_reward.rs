@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{Exchange, LmError, Tokenizer, in_parallel, read_json, write_folder, write_json};
+use moslim_lm::{Exchange, LmError, Tokenizer, in_parallel, read_json, write_folder, write_json, write_text};
 use moslim_reward_mapping::{
     ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
 };
@@ -12,6 +12,7 @@ use moslim_reward_model::RewardModelFolder;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
 use crate::Error;
+use crate::model_card::CARD;
 
 /// A reward model with a mapping; it never shows the request to the model.
 pub struct MappedReward {
@@ -29,7 +30,7 @@ pub struct MappedReward {
 
 const TARGET_STATS: &str = "target_stats.json";
 
-/// Writes a reward model with its target statistics, whole or not at all.
+/// Writes a reward model with its target statistics and a model card, whole or not at all.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -37,9 +38,11 @@ pub(crate) fn write_reward_model(
     folder: &Path,
     reward_model: &RewardModelFolder,
     stats: &TargetStats,
+    card: &str,
 ) -> Result<(), LmError> {
     write_folder(folder, |unfinished| {
         reward_model.write_into(unfinished)?;
+        write_text(&unfinished.join(CARD), card)?;
         write_json(&unfinished.join(TARGET_STATS), stats)
     })
 }

@@ -6,11 +6,12 @@ use burn::tensor::Device;
 use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request, Turn};
 use moslim_lm::{
     CausalLm, Generated, Message, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder,
-    write_json,
+    write_json, write_text,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::model_card::CARD;
 
 /// A model folder that knows its objectives and the wording of requests.
 #[derive(Clone, Debug)]
@@ -71,14 +72,15 @@ impl PolicyFolder {
         Self::new(lm, file.objectives, file.codec)
     }
 
-    /// Writes the folder, whole or not at all.
+    /// Writes the folder with a model card, whole or not at all.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+    pub fn write(&self, folder: &Path, card: &str) -> Result<(), Error> {
         let file = RequestFile { objectives: self.schema.clone(), codec: self.codec_config.clone() };
         Ok(write_folder(folder, |unfinished| {
             self.lm.write_into(unfinished)?;
+            write_text(&unfinished.join(CARD), card)?;
             write_json(&unfinished.join(REQUEST), &file)
         })?)
     }

@@ -71,6 +71,9 @@ pub enum DataRecipe {
         objectives: ObjectiveSchema,
         /// Labelled answers, JSON lines.
         labeled: PathBuf,
+        /// Their licence, for the models' cards.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        license: Option<String>,
         /// Share of the questions that is held out.
         held_out_share: f64,
         /// Training of the second reward model that judges the policy; it learns from held-out questions only.
@@ -109,6 +112,9 @@ pub enum ModelRecipe {
     Folder {
         /// The folder, or the model's name on the hub: `owner/name`, `owner/name@revision`.
         path: PathBuf,
+        /// Its licence, for the cards of the models made from it; otherwise what its own card states.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        license: Option<String>,
     },
 }
 
@@ -118,6 +124,9 @@ pub enum ModelRecipe {
 pub struct PretrainingRecipe {
     /// Text files.
     pub files: Vec<PathBuf>,
+    /// Their licence, for the models' cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
     /// Tokens per example.
     pub window: usize,
     /// How it is trained.

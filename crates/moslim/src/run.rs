@@ -53,6 +53,12 @@ pub(crate) enum Purpose {
 /// Where a run's folder has its policy.
 pub(crate) const POLICY_FOLDER: &str = "policy";
 
+/// Where it has the policy's adapter, if it trains one.
+pub(crate) const ADAPTER_FOLDER: &str = "policy-adapter";
+
+/// Where it has its reward model.
+pub(crate) const REWARD_MODEL_FOLDER: &str = "reward-model";
+
 /// The file of the stages' seconds.
 const SECONDS: &str = "metrics/seconds.json";
 
@@ -92,7 +98,7 @@ impl Run {
 
     /// The folder of the reward model.
     pub fn reward_model_folder(&self) -> PathBuf {
-        self.inputs.join("reward-model")
+        self.inputs.join(REWARD_MODEL_FOLDER)
     }
 
     /// The folder of the judge that was trained on held-out questions, where there is no exact one.

@@ -3,13 +3,14 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{PreferenceSampler, Request};
-use moslim_lm::{EpochBatches, TokenRng, write_folder};
+use moslim_lm::{EpochBatches, TokenRng, write_folder, write_text};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::run::Purpose;
+use crate::model_card::{CARD, Part, model_card};
+use crate::run::{ADAPTER_FOLDER, Purpose};
 use crate::{Datasets, Error, MappedReward, PolicyFolder, Run};
 
 /// A line of the policy's log.
@@ -138,10 +139,14 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     progress.finish();
     let policy = rloo.policy().valid();
     if let Some(lora) = &run.recipe.lora {
-        let folder = run.folder.join("policy-adapter");
-        write_folder(&folder, |unfinished| lora.config().write_adapter_into(unfinished, &policy))?;
+        let card = model_card(run, datasets, Part::Adapter, None)?;
+        write_folder(&run.folder.join(ADAPTER_FOLDER), |unfinished| {
+            lora.config().write_adapter_into(unfinished, &policy)?;
+            write_text(&unfinished.join(CARD), &card)
+        })?;
     }
-    start.with_model(policy.merged()).write(&run.policy_folder())
+    let card = model_card(run, datasets, Part::Policy, None)?;
+    start.with_model(policy.merged()).write(&run.policy_folder(), &card)
 }
 
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.

@@ -9,6 +9,7 @@ use moslim_reward_mapping::TargetStats;
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 
 use crate::mapped_reward::{classify, write_reward_model};
+use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::stages::policy::read_start;
 use crate::{DataRecipe, Datasets, Error, Run};
@@ -16,6 +17,7 @@ use crate::{DataRecipe, Datasets, Error, Run};
 /// What decides one of the reward models of a run.
 struct Training<'a> {
     stage: &'static str,
+    part: Part,
     folder: &'a Path,
     records: &'a [LabeledResponse],
     config: &'a FitConfig,
@@ -30,6 +32,7 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         datasets,
         &Training {
             stage: "reward model",
+            part: Part::RewardModel,
             folder: &run.reward_model_folder(),
             records: &datasets.labeled,
             config: &run.recipe.reward_model,
@@ -43,6 +46,7 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
             datasets,
             &Training {
                 stage: "judge",
+                part: Part::Judge,
                 folder: &run.judge_folder(),
                 records: &datasets.judge,
                 config: judge,
@@ -107,7 +111,8 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
         .map(|record| (record.prompt.as_str(), record.response.as_str()))
         .collect();
     let stats = TargetStats::from_probabilities(&classify(&reward_model, &calibration)?)?;
-    Ok(write_reward_model(training.folder, &reward_model, &stats)?)
+    let card = model_card(run, datasets, training.part, None)?;
+    Ok(write_reward_model(training.folder, &reward_model, &stats, &card)?)
 }
 
 /// Answers in the calibration pass at most; means and deviations need no more.

@@ -6,6 +6,7 @@ use moslim_lm::{
 };
 use serde_json::json;
 
+use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::{Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
 
@@ -53,7 +54,8 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         let model = run.with_adapter(lm.model)?;
         lm.model = descend(run, "sft", model, &examples, sft, Purpose::SftOrder, &mut log)?.merged();
     }
-    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder())
+    let card = model_card(run, datasets, Part::Start, None)?;
+    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder(), &card)
 }
 
 /// The model that the recipe starts from, on a device with gradients.
@@ -65,7 +67,7 @@ fn start_model(
     let device = run.device.clone().autodiff();
     let codec = PromptCodec::new(run.recipe.codec.clone(), &datasets.schema)?;
     match &run.recipe.model {
-        ModelRecipe::Folder { path } => Ok(ModelFolder::read(&model_folder(path)?, &device)?),
+        ModelRecipe::Folder { path, .. } => Ok(ModelFolder::read(&model_folder(path)?, &device)?),
         ModelRecipe::New {
             tokenizer,
             request_tokens,

@@ -148,6 +148,7 @@ fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
 fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
     let (folder, start) = start_policy();
     let out = folder.path().join("adapted");
+    std::fs::write(start.join("README.md"), "---\ntags:\n- x\nlicense: \"mit\"\n---\n").unwrap();
     // The recipe's table of a new model is replaced by a folder.
     let recipe = folder.path().join("adapters.toml");
     let text = String::from_utf8(moslim(&["recipe", "quickstart"]).stdout).unwrap();
@@ -164,6 +165,22 @@ fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
     }
     assert_success(&train.output().unwrap());
     assert!(results(&out)["checks"]["first_minibatch_ratio_error"].as_f64().unwrap() < 1e-4);
+
+    // The cards know the base's licence, and those of what was measured the numbers.
+    let measured = results(&out)["reward_model"]["honesty"]["intensity_accuracy"].as_f64().unwrap();
+    for (name, kind, number) in [
+        ("start", "library_name: transformers", "Nothing yet.".into()),
+        ("reward-model", "text-classification", format!("| honesty | {measured:.3} |")),
+        ("policy", "library_name: transformers", "by the judgement of gold".into()),
+        ("policy-adapter", "library_name: peft", "by the judgement of gold".into()),
+    ] {
+        let card = std::fs::read_to_string(out.join(name).join("README.md")).unwrap();
+        for expected in
+            ["---\nlicense: mit\n", kind, &number, "r = 2\n", "moslim-testbed, seed 0: 256 answers"]
+        {
+            assert!(card.contains(expected), "{name}: {expected} in {card}");
+        }
+    }
 
     // What no adapter stands beside is as in the base, and the policy is its start with the adapter.
     let tensors = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();

@@ -38,16 +38,35 @@ pub fn generate(
     stops: &Stops,
     rng: &TokenRng,
 ) -> Vec<Generated> {
-    let device = model.device();
+    generate_each(&[(model, prompts)], n_samples, params, stops, rng).concat()
+}
+
+/// [`generate`] for several models, each with its own prompts, without one waiting for the other.
+///
+/// # Panics
+/// If there is no model, or a prompt is empty.
+pub fn generate_each(
+    jobs: &[(&CausalLm, &[Vec<u32>])],
+    n_samples: usize,
+    params: &SamplingParams,
+    stops: &Stops,
+    rng: &TokenRng,
+) -> Vec<Vec<Generated>> {
+    let device = jobs[0].0.device();
     let rows = if splits_batches(&device) { ROWS_OF_A_PART } else { ROWS_OF_A_DEVICE };
     let prompts_at_once = (rows / n_samples.max(1)).max(1);
-    let batches = prompts.chunks(prompts_at_once).enumerate().collect();
-    let answers = in_parallel(&device, batches, |(index, batch)| {
-        let first_row = index * prompts_at_once * n_samples;
-        let decoding = Decoding { params, stops, rng, first_row };
-        decoding.run(model, batch, n_samples, |_| {})
+    let parts_of = |(job, (model, prompts))| {
+        let batches = <[Vec<u32>]>::chunks(prompts, prompts_at_once).enumerate();
+        batches.map(move |(index, batch)| (job, model, index * prompts_at_once * n_samples, batch))
+    };
+    let parts: Vec<(usize, &CausalLm, usize, &[Vec<u32>])> =
+        jobs.iter().copied().enumerate().flat_map(parts_of).collect();
+    let written = in_parallel(&device, parts, |(job, model, first_row, batch)| {
+        (job, Decoding { params, stops, rng, first_row }.run(model, batch, n_samples, |_| {}))
     });
-    answers.concat()
+    let mut answers = vec![vec![]; jobs.len()];
+    written.into_iter().for_each(|(job, of_part)| answers[job].extend(of_part));
+    answers
 }
 
 /// Samples one answer and shows its tokens so far after each one.

@@ -30,7 +30,7 @@ pub use checkpoint::{load_weights, read_json, save_weights, write_folder, write_
 pub use config::{ModelConfig, TokenIds};
 pub use error::LmError;
 pub use family::Family;
-pub use generate::{Generated, generate, stream};
+pub use generate::{Generated, generate, generate_each, stream};
 pub use gradients::sum_gradients;
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{CausalLm, Decoder, normal};

@@ -9,8 +9,8 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use moslim_lm::{
-    CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, Stops, TokenRng, generate,
-    response_distributions, response_logprobs, sum_gradients,
+    CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, Stops, TokenRng,
+    generate_each, response_distributions, response_logprobs, sum_gradients,
 };
 use serde::{Deserialize, Serialize};
 
@@ -142,9 +142,7 @@ impl Rloo {
 
         // y ~ π(·|x), k answers to every prompt; the reference answers those without a request.
         let k = self.config.num_generations;
-        let rollout = self.rollout(&self.policy.valid(), asked.iter().map(|prompt| &prompt.tokens), k, rng);
-        let free_rollout =
-            self.rollout(&self.reference, free.iter().map(|prompt| &prompt.plain_tokens), k, rng);
+        let [rollout, free_rollout] = self.rollouts(&asked, &free, rng);
         let generate = clock.lap();
 
         let scores = self.penalised(reward.score(&asked, &rollout)?, &rollout);
@@ -194,16 +192,15 @@ impl Rloo {
         })
     }
 
-    fn rollout<'a>(
-        &self,
-        model: &CausalLm,
-        prompts: impl Iterator<Item = &'a Vec<u32>>,
-        n_samples: usize,
-        rng: &TokenRng,
-    ) -> Rollout {
-        let prompts: Vec<Vec<u32>> = prompts.cloned().collect();
-        let answers = generate(model, &prompts, n_samples, &self.config.sampling, &self.stops, rng);
-        Rollout { n_samples, answers }
+    /// The policy's answers to prompts with a request, and the reference's to those without.
+    fn rollouts(&self, asked: &[PolicyPrompt], free: &[PolicyPrompt], rng: &TokenRng) -> [Rollout; 2] {
+        let RlooConfig { num_generations: n_samples, sampling, .. } = &self.config;
+        let asked: Vec<Vec<u32>> = asked.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let free: Vec<Vec<u32>> = free.iter().map(|prompt| prompt.plain_tokens.clone()).collect();
+        let jobs = [(&self.policy.valid(), asked.as_slice()), (&self.reference, free.as_slice())];
+        let mut answers = generate_each(&jobs, *n_samples, sampling, &self.stops, rng).into_iter();
+        [(); 2]
+            .map(|()| Rollout { n_samples: *n_samples, answers: answers.next().expect("one list per job") })
     }
 
     fn penalised(&self, scores: Vec<f64>, rollout: &Rollout) -> Vec<f64> {

@@ -1,6 +1,7 @@
 //! Text to token ids and back, with the chat template of the model.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use tokenizers::Tokenizer as HfTokenizer;
@@ -23,10 +24,18 @@ const FILES: [&str; 9] = [
     "tokenizer.model",
 ];
 
+/// Stands for the path in errors of a tokenizer that has been read.
+pub(crate) const IN_MEMORY: &str = "tokenizer";
+
+fn n_ids(tokenizer: &HfTokenizer) -> usize {
+    tokenizer.get_vocab(true).into_values().max().map_or(0, |highest| highest as usize + 1)
+}
+
 /// A tokenizer with its special tokens and its chat template.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     pub(crate) inner: HfTokenizer,
+    vocab_size: usize,
     special: SpecialTokens,
     template: Option<ChatTemplate>,
     /// The files it was read from.
@@ -38,10 +47,19 @@ pub(crate) fn failed(path: &Path) -> impl FnOnce(tokenizers::Error) -> LmError {
     move |error| LmError::Tokenizer { path, reason: error.to_string() }
 }
 
+/// Calls the library, which panics on some files that are not what they should be; here that is an error.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, LmError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(failed(path)),
+        Err(_) => Err(LmError::Tokenizer { path: path.into(), reason: "the file contradicts itself".into() }),
+    }
+}
+
 impl Tokenizer {
     /// Puts the parts together.
     pub(crate) fn new(inner: HfTokenizer, special: SpecialTokens, template: ChatTemplate) -> Self {
-        Self { inner, special, template: Some(template), files: BTreeMap::new() }
+        let vocab_size = n_ids(&inner);
+        Self { inner, vocab_size, special, template: Some(template), files: BTreeMap::new() }
     }
 
     /// Reads the tokenizer of a model folder: `tokenizer.json`, `tokenizer_config.json`, and if they are there
@@ -51,8 +69,13 @@ impl Tokenizer {
     /// If a file is missing or malformed, or names a special token that the vocabulary lacks.
     pub fn read(folder: &Path) -> Result<Self, LmError> {
         let path = folder.join(TOKENIZER);
-        std::fs::metadata(&path).map_err(LmError::io(&path))?;
-        let inner = HfTokenizer::from_file(&path).map_err(failed(&path))?;
+        let bytes = std::fs::read(&path).map_err(LmError::io(&path))?;
+        // The library panics on texts that are not JSON or nested too deeply.
+        serde_json::from_slice::<serde_json::Value>(&bytes)
+            .map_err(|source| LmError::Json { path: path.clone(), source })?;
+        let mut inner = guarded(&path, || HfTokenizer::from_bytes(&bytes))?;
+        // Leftovers of whoever wrote the file: texts are neither cut nor filled up.
+        inner.with_padding(None).with_truncation(None).map_err(failed(&path))?;
         let (special, template) = SpecialTokens::read(folder)?;
         for token in special.all() {
             if inner.token_to_id(token).is_none() {
@@ -70,7 +93,7 @@ impl Tokenizer {
             }
         }
         let template = template.map(ChatTemplate::new).transpose()?;
-        Ok(Self { inner, special, template, files })
+        Ok(Self { vocab_size: n_ids(&inner), inner, special, template, files })
     }
 
     /// Writes the tokenizer into a model folder; files that it was read from are written as they were.
@@ -99,9 +122,9 @@ impl Tokenizer {
         write_json(&folder.join(CONFIG), &config)
     }
 
-    /// Number of ids.
+    /// The number of ids: one more than the highest, also where some between are not used.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.vocab_size
     }
 
     /// The id of a token.
@@ -197,9 +220,9 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails.
     pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, LmError> {
-        let encoding = self.inner.encode_fast(text, true).map_err(failed(Path::new("tokenizer")))?;
-        let ids = encoding.get_ids();
-        Ok(ids.strip_suffix(&[self.eos()]).unwrap_or(ids).to_vec())
+        let mut ids = self.encode_with(text, true)?;
+        ids.pop_if(|last| *last == self.eos());
+        Ok(ids)
     }
 
     /// The ids of a text, without any token that is not in it.
@@ -207,8 +230,19 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, LmError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(failed(Path::new("tokenizer")))?;
-        Ok(encoding.get_ids().to_vec())
+        self.encode_with(text, false)
+    }
+
+    fn encode_with(&self, text: &str, special_tokens: bool) -> Result<Vec<u32>, LmError> {
+        let encoding = guarded(Path::new(IN_MEMORY), || self.inner.encode_fast(text, special_tokens))?;
+        match encoding.get_ids().iter().find(|&&id| id as usize >= self.vocab_size) {
+            None => Ok(encoding.get_ids().to_vec()),
+            // What the tokenizer adds by itself need not be in its vocabulary.
+            Some(id) => Err(LmError::Tokenizer {
+                path: IN_MEMORY.into(),
+                reason: format!("id {id}, expected below {}", self.vocab_size),
+            }),
+        }
     }
 
     /// The text of ids, special tokens left out.
@@ -216,7 +250,7 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, LmError> {
-        self.inner.decode(ids, true).map_err(failed(Path::new("tokenizer")))
+        guarded(Path::new(IN_MEMORY), || self.inner.decode(ids, true))
     }
 
     /// The text of an answer as it continues its prompt: a model without chat template keeps the blank between them.

@@ -11,7 +11,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
 
-use crate::tokenizer::failed;
+use crate::tokenizer::{IN_MEMORY, failed};
 use crate::{ChatTemplate, LmError, SpecialTokens, Tokenizer};
 
 /// How a tokenizer that is trained here cuts text.
@@ -47,7 +47,7 @@ impl Tokenizer {
     ) -> Result<Self, LmError> {
         let reserved =
             [PADDING, BEGIN, END, UNKNOWN, ANSWER].map(|token| AddedToken::from(token, true)).to_vec();
-        let failed = || failed(Path::new("tokenizer"));
+        let failed = || failed(Path::new(IN_MEMORY));
         let (mut inner, mut trainer) = match kind {
             TokenizerKind::Word => {
                 let model = WordLevel::builder().unk_token(UNKNOWN.into()).build().map_err(failed())?;

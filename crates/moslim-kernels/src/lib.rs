@@ -7,7 +7,7 @@ mod flex;
 mod kernels;
 mod parallel;
 
-pub use parallel::{in_parallel, splits_batches};
+pub use parallel::{in_parallel, in_parallel_each, n_lanes, splits_batches};
 
 use burn::tensor::{Int, Tensor};
 

@@ -18,6 +18,16 @@ pub fn splits_batches(device: &Device) -> bool {
     }
 }
 
+/// How many parts [`in_parallel`] does at once on this device at most.
+pub fn n_lanes(device: &Device) -> usize {
+    #[cfg(feature = "flex")]
+    if splits_batches(device) {
+        return rayon::current_num_threads();
+    }
+    let _ = device;
+    1
+}
+
 /// Applies `work` to every part, several at once where [`splits_batches`] allows it; results are in the order of the parts.
 ///
 /// Operations on tensors inside `work` run on one thread each, so that the results do not depend on the number of cores.
@@ -28,16 +38,31 @@ pub fn splits_batches(device: &Device) -> bool {
 /// assert_eq!(squares, [1, 4, 9]);
 /// ```
 pub fn in_parallel<P: Send, R: Send>(device: &Device, parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+    let mut results = Vec::with_capacity(parts.len());
+    in_parallel_each(device, parts, work, |result| results.push(result));
+    results
+}
+
+/// [`in_parallel`] that hands over every result as soon as those of all earlier parts were handed over.
+///
+/// Where results are large and only their sum is wanted, few of them exist at once.
+pub fn in_parallel_each<P: Send, R: Send>(
+    device: &Device,
+    parts: Vec<P>,
+    work: impl Fn(P) -> R + Sync,
+    mut take: impl FnMut(R) + Send,
+) {
     #[cfg(feature = "flex")]
     if parts.len() > 1 && splits_batches(device) && lanes::are_free() {
-        return lanes::run(parts, work);
+        return lanes::run(parts, work, take);
     }
     let _ = device;
-    parts.into_iter().map(work).collect()
+    parts.into_iter().for_each(|part| take(work(part)));
 }
 
 #[cfg(feature = "flex")]
 mod lanes {
+    use std::collections::BTreeMap;
     use std::panic::resume_unwind;
     use std::sync::{Mutex, OnceLock};
     use std::thread;
@@ -58,14 +83,21 @@ mod lanes {
         lanes().len() > 1 && lanes().iter().all(|lane| lane.current_thread_index().is_none())
     }
 
-    pub(super) fn run<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
-        let mut results: Vec<Option<R>> = parts.iter().map(|_| None).collect();
+    pub(super) fn run<P: Send, R: Send>(
+        parts: Vec<P>,
+        work: impl Fn(P) -> R + Sync,
+        take: impl FnMut(R) + Send,
+    ) {
         let n_lanes = parts.len().min(lanes().len());
-        let queue = Mutex::new(parts.into_iter().zip(&mut results));
+        let queue = Mutex::new(parts.into_iter().enumerate());
+        let in_order = Mutex::new(InOrder { next: 0, waiting: BTreeMap::new(), take });
         let next = || queue.lock().ok()?.next();
         let take_turns = || {
-            while let Some((part, result)) = next() {
-                *result = Some(work(part));
+            while let Some((index, part)) = next() {
+                let result = work(part);
+                // Another lane that panicked ends the whole work.
+                let Ok(mut in_order) = in_order.lock() else { return };
+                in_order.put(index, result);
             }
         };
         thread::scope(|scope| {
@@ -75,8 +107,23 @@ mod lanes {
                 lane.join().unwrap_or_else(|panic| resume_unwind(panic));
             }
         });
-        drop(queue);
-        results.into_iter().map(|result| result.expect("every part had its turn")).collect()
+    }
+
+    /// Hands results over in the order of their parts.
+    struct InOrder<R, T> {
+        next: usize,
+        waiting: BTreeMap<usize, R>,
+        take: T,
+    }
+
+    impl<R, T: FnMut(R)> InOrder<R, T> {
+        fn put(&mut self, index: usize, result: R) {
+            self.waiting.insert(index, result);
+            while let Some(result) = self.waiting.remove(&self.next) {
+                (self.take)(result);
+                self.next += 1;
+            }
+        }
     }
 }
 
@@ -85,7 +132,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -109,6 +158,40 @@ mod tests {
             in_parallel(&Device::flex(), (0..=i).collect(), |j| j).iter().sum::<usize>()
         });
         assert_eq!(sums, (0..20).map(|i| i * (i + 1) / 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn results_are_handed_over_in_order_and_at_once() {
+        if rayon::current_num_threads() < 2 {
+            return;
+        }
+        // The first two parts wait for each other; whichever is done first, the order is that of the parts.
+        let first_two = Barrier::new(2);
+        let mut taken = Vec::new();
+        let work = |i: i32| {
+            if i < 2 {
+                first_two.wait();
+            }
+            i
+        };
+        in_parallel_each(&Device::flex(), (0..6).collect(), work, |i| taken.push(i));
+        assert_eq!(taken, [0, 1, 2, 3, 4, 5]);
+
+        // Results do not pile up until the end.
+        let (begun, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let most = AtomicUsize::new(0);
+        let work = |_: usize| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let now = held.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(2));
+        };
+        in_parallel_each(&Device::flex(), (0..40).collect(), work, |()| {
+            held.fetch_sub(1, Ordering::SeqCst);
+        });
+        assert_eq!(begun.into_inner(), 40);
+        let (most, lanes) = (most.into_inner(), n_lanes(&Device::flex()));
+        assert!(most < 40 && most >= lanes.min(2), "{most} results at once on {lanes} lanes");
     }
 
     #[test]

@@ -221,18 +221,6 @@ impl ModelConfig {
         Ok((theta.or(self.rope_theta).unwrap_or(10_000.0), scaling))
     }
 
-    /// The number of weights in the matrices of the model, biases and norms left out.
-    pub(crate) fn n_matrix_weights(&self) -> f64 {
-        let [vocabulary, hidden, inner, layers] =
-            [self.vocab_size, self.hidden_size, self.intermediate_size, self.num_hidden_layers]
-                .map(|n| n as f64);
-        let [heads, key_heads, head_dim] =
-            [self.num_attention_heads, self.key_heads(), self.head_dim()].map(|n| n as f64);
-        let of_layer = 2.0 * hidden * head_dim * (heads + key_heads) + 3.0 * hidden * inner;
-        let vocabularies = if self.tie_word_embeddings { 1.0 } else { 2.0 };
-        vocabularies * vocabulary * hidden + layers * of_layer
-    }
-
     /// Checks that the settings are supported and fit together; `path` stands in errors.
     ///
     /// # Errors

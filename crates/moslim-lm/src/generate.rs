@@ -21,6 +21,13 @@ pub struct Generated {
 const ROWS_OF_A_PART: usize = 64;
 const ROWS_OF_A_DEVICE: usize = 256;
 
+/// How many answers one batch of [`generate`] writes, on a device that splits batches or one that does not.
+pub fn rows_at_once(n_samples: usize, splits_batches: bool) -> usize {
+    let rows = if splits_batches { ROWS_OF_A_PART } else { ROWS_OF_A_DEVICE };
+    let n_samples = n_samples.max(1);
+    (rows / n_samples).max(1) * n_samples
+}
+
 /// The batch is compacted when fewer than this share of its rows is still being written.
 const COMPACT_BELOW: f64 = 0.75;
 
@@ -53,8 +60,7 @@ pub fn generate_each(
     rng: &TokenRng,
 ) -> Vec<Vec<Generated>> {
     let device = jobs[0].0.device();
-    let rows = if splits_batches(&device) { ROWS_OF_A_PART } else { ROWS_OF_A_DEVICE };
-    let prompts_at_once = (rows / n_samples.max(1)).max(1);
+    let prompts_at_once = rows_at_once(n_samples, splits_batches(&device)) / n_samples.max(1);
     let parts_of = |(job, (model, prompts))| {
         let batches = <[Vec<u32>]>::chunks(prompts, prompts_at_once).enumerate();
         batches.map(move |(index, batch)| (job, model, index * prompts_at_once * n_samples, batch))

@@ -3,12 +3,12 @@
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
-use moslim_kernels::in_parallel;
+use moslim_kernels::in_parallel_each;
 
 /// The gradient of the sum of `loss` over `parts`, and what else `loss` found about each part.
 ///
 /// Several parts are worked on at once where the device allows it, on replicas of the module whose gradients are added in the order of the parts:
-/// the result does not depend on the number of cores.
+/// the result does not depend on the number of cores, and few of the gradients exist at once.
 /// A part without loss (`None`) has no gradient.
 ///
 /// ```
@@ -31,20 +31,23 @@ pub fn sum_gradients<M: Module, P: Send, R: Send>(
     parts: Vec<P>,
     loss: impl Fn(&M, P) -> (Option<Tensor<1>>, R) + Sync,
 ) -> (GradientsParams, Vec<R>) {
-    let parts = parts.into_iter().map(|part| (module.valid(), part)).collect();
-    let results = in_parallel(device, parts, |(weights, part)| {
+    let parts: Vec<_> = parts.into_iter().map(|part| (module.valid(), part)).collect();
+    let mut sum = GradientsAccumulator::new();
+    let mut all_found = Vec::with_capacity(parts.len());
+    let work = |(weights, part): (M, P)| {
         // Leaves of its own give every part a graph of its own: threads that share a graph would wait for each other.
         let replica = weights.train();
         let (loss, found) = loss(&replica, part);
         (loss.map(|loss| GradientsParams::from_grads(loss.backward(), &replica)), found)
-    });
-    let mut sum = GradientsAccumulator::new();
-    let mut all_found = Vec::with_capacity(results.len());
-    for (gradients, found) in results {
+    };
+    // A copy, which shares the weights: a reference cannot go to the lanes.
+    let module = module.clone();
+    let (sum_now, found_now) = (&mut sum, &mut all_found);
+    in_parallel_each(device, parts, work, move |(gradients, found)| {
         if let Some(gradients) = gradients {
-            sum.accumulate(module, gradients);
+            sum_now.accumulate(&module, gradients);
         }
-        all_found.push(found);
-    }
+        found_now.push(found);
+    });
     (sum.grads(), all_found)
 }

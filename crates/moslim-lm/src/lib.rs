@@ -6,6 +6,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod family;
+mod footprint;
 mod generate;
 mod gradients;
 mod linear;
@@ -30,7 +31,8 @@ pub use checkpoint::{load_weights, read_json, save_weights, write_folder, write_
 pub use config::{ModelConfig, TokenIds};
 pub use error::LmError;
 pub use family::Family;
-pub use generate::{Generated, generate, generate_each, stream};
+pub use footprint::BYTES_PER_NUMBER;
+pub use generate::{Generated, generate, generate_each, rows_at_once, stream};
 pub use gradients::sum_gradients;
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{CausalLm, Decoder, normal};
@@ -48,4 +50,4 @@ pub use text_stream::TextStream;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_training::TokenizerKind;
 
-pub use moslim_kernels::in_parallel;
+pub use moslim_kernels::{in_parallel, n_lanes};

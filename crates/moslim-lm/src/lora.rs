@@ -164,7 +164,7 @@ impl LoraConfig {
     }
 
     /// Whether the map with this name gets an adapter.
-    fn targets(&self, name: &str) -> bool {
+    pub(crate) fn targets(&self, name: &str) -> bool {
         match &self.target_modules {
             TargetModules::Names(names) => names.iter().any(|end| is_end_of(end, name)),
             TargetModules::Pattern(pattern) if pattern == "all-linear" => true,
@@ -179,7 +179,7 @@ impl LoraConfig {
     }
 
     /// Rank and scale beside the map with this name.
-    fn rank_and_scaling(&self, name: &str) -> (usize, f64) {
+    pub(crate) fn rank_and_scaling(&self, name: &str) -> (usize, f64) {
         fn look_up<T: Copy>(patterns: &BTreeMap<String, T>, name: &str) -> Option<T> {
             let matches = |pattern: &str| end_of_name(pattern).is_ok_and(|regex| regex.is_match(name));
             patterns.iter().find(|(pattern, _)| matches(pattern)).map(|(_, &value)| value)

@@ -99,6 +99,18 @@ pub enum Error {
         /// What this build has.
         expected: String,
     },
+    /// A stage needs more memory than there is.
+    #[error("{stage}: needs {needed} of memory, found {available}; {advice}")]
+    Memory {
+        /// The stage.
+        stage: &'static str,
+        /// What it needs, such as `31.2 GB`.
+        needed: String,
+        /// What there is.
+        available: String,
+        /// What would need less.
+        advice: &'static str,
+    },
     /// Ctrl-C.
     #[error("interrupted during {0}; finished stages are kept in the run folder")]
     Interrupted(&'static str),

@@ -7,17 +7,20 @@ mod evaluation;
 mod hub;
 mod mapped_reward;
 mod model_card;
+mod plan;
 mod policy_folder;
 mod progress;
 mod recipe;
 mod run;
 mod stages;
+mod start_model;
 
 pub use data::Datasets;
 pub use device::{default_device, device};
 pub use error::Error;
 pub use hub::{HubError, model_folder};
 pub use mapped_reward::MappedReward;
+pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use chat::Chat;
 use clap::{Args, Parser, Subcommand};
-use moslim::{Datasets, Error, Progress, Recipe, Run};
+use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run};
 use text_commands::{Generate, Logprobs};
 
 /// Aligns one language model with several preferences at once and lets people dial them in the prompt.
@@ -44,6 +44,8 @@ enum Command {
     Logprobs(Logprobs),
     /// Prints a recipe as it would be run
     Recipe(RecipeArguments),
+    /// Prints what a recipe takes of memory, stage by stage, and fails if that is more than there is
+    Plan(PlanArguments),
 }
 
 #[derive(Args)]
@@ -54,6 +56,18 @@ struct RecipeArguments {
     /// Changes a setting, such as policy.max_steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
+}
+
+#[derive(Args)]
+struct PlanArguments {
+    #[command(flatten)]
+    recipe: RecipeArguments,
+    /// Where tensors live: flex (the CPU), cuda:0 or tch, as far as built in
+    #[arg(long, default_value = moslim::default_device())]
+    device: String,
+    /// The memory to fit into, such as 24GB, instead of what is free now
+    #[arg(long, value_parser = Available::parse)]
+    memory: Option<Available>,
 }
 
 #[derive(Args)]
@@ -108,7 +122,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                     false => return Err(Error::RunExists(folder).into()),
                 }
             }
-            Ok(moslim::train(&stage.run()?)?)
+            Ok(moslim::train(&stage.run()?, Available::on(&stage.device))?)
         }
         Command::Sft(stage) => one_stage(&stage, moslim::pretrain_and_sft),
         Command::Reward(stage) => one_stage(&stage, moslim::train_reward_model),
@@ -121,12 +135,23 @@ fn run(command: Command) -> anyhow::Result<()> {
             let recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
             Ok(write!(std::io::stdout(), "{}", recipe.to_toml())?)
         }
+        Command::Plan(arguments) => arguments.run(),
     }
 }
 
 fn one_stage(stage: &Stage, work: fn(&Run, &Datasets) -> Result<(), Error>) -> anyhow::Result<()> {
     let run = stage.run()?;
     Ok(work(&run, &Datasets::of(&run.recipe)?)?)
+}
+
+impl PlanArguments {
+    fn run(&self) -> anyhow::Result<()> {
+        let recipe = Recipe::read(&self.recipe.recipe, &self.recipe.changes)?;
+        let plan = Plan::of(&recipe, &Datasets::of(&recipe)?, &moslim::device(&self.device)?)?;
+        let available = self.memory.unwrap_or_else(|| Available::on(&self.device));
+        writeln!(std::io::stdout(), "{plan}\n{available}")?;
+        Ok(plan.check(available, true)?)
+    }
 }
 
 impl Stage {

@@ -7,7 +7,7 @@ mod sft;
 
 use std::time::Instant;
 
-use crate::{Datasets, Error, Run};
+use crate::{Available, Datasets, Error, Plan, Run};
 
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
 
@@ -55,9 +55,10 @@ pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// All stages, the ablations of the recipe, and the report.
 ///
 /// # Errors
-/// Those of the stages.
-pub fn train(run: &Run) -> Result<(), Error> {
+/// Those of the stages, and at once if the models cannot fit into the memory that is `available`.
+pub fn train(run: &Run, available: Available) -> Result<(), Error> {
     let datasets = Datasets::of(&run.recipe)?;
+    Plan::of(&run.recipe, &datasets, &run.device)?.check(available, false)?;
     run.progress.say(&format!("run folder: {}", run.folder.display()));
     pretrain_and_sft(run, &datasets)?;
     train_reward_model(run, &datasets)?;

@@ -1,26 +1,19 @@
 //! The language model before policy optimisation.
 
-use moslim_data::PromptCodec;
-use moslim_lm::{
-    CausalLm, EpochBatches, Exchange, ModelConfig, ModelFolder, Optimizer, TokenIds, Tokenizer, sft_gradients,
-};
+use std::path::PathBuf;
+
+use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
 use serde_json::json;
 
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
+use crate::start_model::{plain_texts, shape_and_tokenizer};
 use crate::{Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
 
 /// Makes the start policy and writes its folder.
 pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let recipe = &run.recipe;
-    let texts: Vec<(std::path::PathBuf, String)> = match &recipe.pretraining {
-        None => vec![],
-        Some(pretraining) => pretraining
-            .files
-            .iter()
-            .map(|path| Ok((path.clone(), std::fs::read_to_string(path).map_err(Error::io(path))?)))
-            .collect::<Result<_, Error>>()?,
-    };
+    let texts = plain_texts(recipe)?;
     let mut lm = start_model(run, datasets, &texts)?;
     let mut log = run.log("sft")?;
     if let Some(pretraining) = &recipe.pretraining {
@@ -59,56 +52,15 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
 }
 
 /// The model that the recipe starts from, on a device with gradients.
-fn start_model(
-    run: &Run,
-    datasets: &Datasets,
-    texts: &[(std::path::PathBuf, String)],
-) -> Result<ModelFolder, Error> {
+fn start_model(run: &Run, datasets: &Datasets, texts: &[(PathBuf, String)]) -> Result<ModelFolder, Error> {
     let device = run.device.clone().autodiff();
-    let codec = PromptCodec::new(run.recipe.codec.clone(), &datasets.schema)?;
-    match &run.recipe.model {
-        ModelRecipe::Folder { path, .. } => Ok(ModelFolder::read(&model_folder(path)?, &device)?),
-        ModelRecipe::New {
-            tokenizer,
-            request_tokens,
-            hidden_size,
-            intermediate_size,
-            num_hidden_layers,
-            num_attention_heads,
-            num_key_value_heads,
-            tie_word_embeddings,
-        } => {
-            let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
-            let corpus: Vec<&str> =
-                questions_and_answers.chain(texts.iter().map(|(_, text)| text)).map(String::as_str).collect();
-            let mut whole_tokens: Vec<String> = match request_tokens {
-                true => {
-                    codec.items().iter().flat_map(|item| item.split_whitespace().map(String::from)).collect()
-                }
-                false => vec![],
-            };
-            whole_tokens.sort();
-            whole_tokens.dedup();
-            let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
-            let config = ModelConfig {
-                num_key_value_heads: Some(*num_key_value_heads),
-                tie_word_embeddings: *tie_word_embeddings,
-                bos_token_id: tokenizer.bos(),
-                eos_token_id: Some(TokenIds::One(tokenizer.eos())),
-                pad_token_id: Some(tokenizer.pad()),
-                ..ModelConfig::small(
-                    tokenizer.vocab_size(),
-                    *hidden_size,
-                    *intermediate_size,
-                    *num_hidden_layers,
-                    *num_attention_heads,
-                )
-            };
-            config.check(&run.folder.join("recipe.toml"))?;
-            let model = CausalLm::new(&config, &mut run.rng(Purpose::ModelWeights), &device);
-            Ok(ModelFolder::new(config, tokenizer, model))
-        }
+    if let ModelRecipe::Folder { path, .. } = &run.recipe.model {
+        return Ok(ModelFolder::read(&model_folder(path)?, &device)?);
     }
+    let place = run.folder.join("recipe.toml");
+    let (config, tokenizer) = shape_and_tokenizer(&run.recipe, datasets, texts, &place)?;
+    let model = CausalLm::new(&config, &mut run.rng(Purpose::ModelWeights), &device);
+    Ok(ModelFolder::new(config, tokenizer, model))
 }
 
 /// Supervised training on prompts and responses.

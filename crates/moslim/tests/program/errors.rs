@@ -33,6 +33,11 @@ fn recipes_that_cannot_be_used() {
         let message = failure(&moslim(&["recipe", "--set", change]), 1);
         assert!(message.contains(expected), "{message}");
     }
+    // More than a machine has is refused before any of it is taken.
+    let out = folder.path().join("huge");
+    let layers = ["model.hidden_size=65536", "model.intermediate_size=262144", "model.num_hidden_layers=100"];
+    let message = failure(&tiny("train", &out, &layers).output().unwrap(), 1);
+    assert!(message.contains("fine-tuning: needs 1") && message.contains("[lora]"), "{message}");
     let message = failure(
         &moslim(&["train", "--device", "abacus", "--out", folder.path().to_str().unwrap(), "--overwrite"]),
         1,

@@ -1,0 +1,70 @@
+//! The shape and the tokenizer of the model that a run starts from, before any weights.
+
+use std::path::{Path, PathBuf};
+
+use moslim_data::PromptCodec;
+use moslim_lm::{ModelConfig, TokenIds, Tokenizer};
+
+use crate::{Datasets, Error, ModelRecipe, Recipe, model_folder};
+
+/// The plain texts that a recipe reads first, with their files.
+pub(crate) fn plain_texts(recipe: &Recipe) -> Result<Vec<(PathBuf, String)>, Error> {
+    let files = recipe.pretraining.iter().flat_map(|pretraining| &pretraining.files);
+    files.map(|path| Ok((path.clone(), std::fs::read_to_string(path).map_err(Error::io(path))?))).collect()
+}
+
+/// Reads the shape and the tokenizer of a recipe's folder, or trains a tokenizer and makes a shape for it;
+/// `place` stands in errors about the shape.
+pub(crate) fn shape_and_tokenizer(
+    recipe: &Recipe,
+    datasets: &Datasets,
+    texts: &[(PathBuf, String)],
+    place: &Path,
+) -> Result<(ModelConfig, Tokenizer), Error> {
+    match &recipe.model {
+        ModelRecipe::Folder { path, .. } => {
+            let folder = model_folder(path)?;
+            Ok((ModelConfig::read(&folder.join("config.json"))?, Tokenizer::read(&folder)?))
+        }
+        ModelRecipe::New {
+            tokenizer,
+            request_tokens,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            tie_word_embeddings,
+        } => {
+            let codec = PromptCodec::new(recipe.codec.clone(), &datasets.schema)?;
+            let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
+            let corpus: Vec<&str> =
+                questions_and_answers.chain(texts.iter().map(|(_, text)| text)).map(String::as_str).collect();
+            let mut whole_tokens: Vec<String> = match request_tokens {
+                true => {
+                    codec.items().iter().flat_map(|item| item.split_whitespace().map(String::from)).collect()
+                }
+                false => vec![],
+            };
+            whole_tokens.sort();
+            whole_tokens.dedup();
+            let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;
+            let config = ModelConfig {
+                num_key_value_heads: Some(*num_key_value_heads),
+                tie_word_embeddings: *tie_word_embeddings,
+                bos_token_id: tokenizer.bos(),
+                eos_token_id: Some(TokenIds::One(tokenizer.eos())),
+                pad_token_id: Some(tokenizer.pad()),
+                ..ModelConfig::small(
+                    tokenizer.vocab_size(),
+                    *hidden_size,
+                    *intermediate_size,
+                    *num_hidden_layers,
+                    *num_attention_heads,
+                )
+            };
+            config.check(place)?;
+            Ok((config, tokenizer))
+        }
+    }
+}

@@ -3,7 +3,7 @@
     python compare_transformers.py MODEL [--adapter DIR] [--text TEXT] [--moslim BIN] [--tolerance 1e-4]
 
 Anything that transformers warns about while loading is an error, as is any difference beyond the tolerance.
-Ran with torch 2.15.0, transformers 5.23.0, peft 0.21.2.
+Ran with torch 2.15.0, transformers 5.23.0 and 4.57.3, peft 0.21.2.
 Nothing of MOSLIM's build or tests needs this script.
 """
 
@@ -83,9 +83,10 @@ def main():
     compared = ""
     if tokenizer.chat_template is None:
         n_new = 40
-        prompt = tokenizer(arguments.text[:20], return_tensors="pt")
+        prompt = tokenizer(arguments.text[:20], return_tensors="pt", return_token_type_ids=False)
         with torch.no_grad():
-            longer = model.generate(**prompt, max_new_tokens=n_new, do_sample=False)
+            # One row has no padding; without the argument transformers 4 says that it chose one.
+            longer = model.generate(**prompt, max_new_tokens=n_new, do_sample=False, pad_token_id=0)
         whole, start = (tokenizer.decode(row, skip_special_tokens=True) for row in (longer[0], prompt.input_ids[0]))
         text = moslim(
             arguments, "generate", "--prompt", arguments.text[:20], "--temperature", "0", "--max-new-tokens", str(n_new)

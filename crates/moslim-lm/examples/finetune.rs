@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
     CausalLm, Exchange, LmError, LoraConfig, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Padding,
-    TargetModules, load_weights, save_weights, sft_gradients, write_folder, write_json,
+    Precision, TargetModules, load_weights, save_weights, sft_gradients, write_folder, write_json,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -57,7 +57,7 @@ fn main() -> Result<(), LmError> {
     );
     let mut losses = Vec::new();
     for _ in 0..STEPS {
-        let (gradients, loss) = sft_gradients(&model, &exchanges, 1);
+        let (gradients, loss) = sft_gradients(&model, &exchanges, 1, Precision::F32);
         (model, _) = optimizer.step(model, gradients);
         losses.push(loss);
     }

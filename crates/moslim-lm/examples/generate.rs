@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LmError, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, SamplingParams, Stops,
-    TokenRng, Tokenizer, TokenizerKind, generate, sft_gradients,
+    CausalLm, Exchange, LmError, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Precision,
+    SamplingParams, Stops, TokenRng, Tokenizer, TokenizerKind, generate, sft_gradients,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -39,7 +39,7 @@ fn main() -> Result<(), LmError> {
     };
     let mut optimizer = Optimizer::new(settings, STEPS);
     for step in 0..STEPS {
-        let (gradients, loss) = sft_gradients(&model, &exchanges, exchanges.len());
+        let (gradients, loss) = sft_gradients(&model, &exchanges, exchanges.len(), Precision::F32);
         if step % 10 == 0 {
             println!("step {step:2}: loss {loss:.3}");
         }

@@ -5,7 +5,7 @@
 use crate::family::OptionalWeights;
 use crate::{LoraConfig, ModelConfig};
 
-/// Everything is computed in 32 bits.
+/// Weights, gradients and moments have 32 bits.
 pub const BYTES_PER_NUMBER: f64 = 4.0;
 
 impl ModelConfig {
@@ -25,13 +25,17 @@ impl ModelConfig {
         ]
     }
 
-    /// The number of weights in the matrices of the model, biases and norms left out.
-    pub(crate) fn n_matrix_weights(&self) -> f64 {
+    /// The number of weights in the maps of the layers, biases left out.
+    pub fn n_layer_weights(&self) -> f64 {
         let of_layer: f64 =
             self.maps_of_a_layer().map(|(_, d_in, d_out)| d_in as f64 * d_out as f64).iter().sum();
+        self.num_hidden_layers as f64 * of_layer
+    }
+
+    /// The number of weights in the matrices of the model, biases and norms left out.
+    pub(crate) fn n_matrix_weights(&self) -> f64 {
         let vocabularies = if self.tie_word_embeddings { 1.0 } else { 2.0 };
-        vocabularies * self.vocab_size as f64 * self.hidden_size as f64
-            + self.num_hidden_layers as f64 * of_layer
+        vocabularies * self.vocab_size as f64 * self.hidden_size as f64 + self.n_layer_weights()
     }
 
     /// The number of weights of the model.

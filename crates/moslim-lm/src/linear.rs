@@ -2,7 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::nn;
-use burn::tensor::{Tensor, module};
+use burn::tensor::{FloatDType, Tensor};
+
+use crate::precision::linear;
 
 /// A linear map `x·W + b`, with an adapter `s·(x·A)·B` beside it if there is one.
 ///
@@ -33,9 +35,9 @@ impl Linear {
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let bias = self.bias.as_ref().map(Param::val);
         match &self.lora {
-            None => module::linear(x, self.weight.val(), bias),
+            None => linear(x, self.weight.val(), bias),
             Some(LowRank { a, b, scaling }) => {
-                module::linear(x.clone(), self.weight.val(), bias) + b.forward(a.forward(x)) * *scaling
+                linear(x.clone(), self.weight.val(), bias) + b.forward(a.forward(x)) * *scaling
             }
         }
     }
@@ -44,7 +46,7 @@ impl Linear {
     pub(crate) fn merge(&mut self) {
         if let Some(LowRank { a, b, scaling }) = self.lora.take() {
             let product = a.weight.val().matmul(b.weight.val()) * scaling;
-            self.weight = self.weight.clone().map(|weight| weight + product);
+            self.weight = self.weight.clone().map(|weight| weight.cast(FloatDType::F32) + product);
         }
     }
 }

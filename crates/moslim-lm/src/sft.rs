@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use crate::{CausalLm, Exchange, response_logprobs, sum_gradients};
+use crate::{CausalLm, Exchange, Precision, response_logprobs, sum_gradients};
 
 /// Mean negative log-likelihood of the response tokens (prompts and padding do not count), in nats per token, and its gradient.
 ///
@@ -17,11 +17,13 @@ pub fn sft_gradients(
     model: &CausalLm,
     exchanges: &[Exchange<'_>],
     micro_batch_size: usize,
+    precision: Precision,
 ) -> (GradientsParams, f64) {
     let n_tokens: usize = exchanges.iter().map(|exchange| exchange.response.len()).sum();
     let parts = exchanges.chunks(micro_batch_size).collect();
     let (gradients, losses) = sum_gradients(model, &model.device(), parts, |model, part| {
-        let loss = response_logprobs(model, part, 1.0).logprobs.sum().neg() / n_tokens as f64;
+        let model = model.in_precision(precision);
+        let loss = response_logprobs(&model, part, 1.0).logprobs.sum().neg() / n_tokens as f64;
         let value = f64::from(loss.clone().into_scalar::<f32>());
         (Some(loss), value)
     });
@@ -93,9 +95,9 @@ mod tests {
             max_grad_norm: 1e9,
         };
         let losses = |micro_batch_size| {
-            let (gradients, loss) = sft_gradients(&model, &exchanges, micro_batch_size);
+            let (gradients, loss) = sft_gradients(&model, &exchanges, micro_batch_size, Precision::F32);
             let (model, norm) = Optimizer::new(settings.clone(), 1).step(model.clone(), gradients);
-            [loss, norm, sft_gradients(&model, &exchanges, 7).1]
+            [loss, norm, sft_gradients(&model, &exchanges, 7, Precision::F32).1]
         };
         let (whole, parts) = (losses(7), losses(2));
         assert!(

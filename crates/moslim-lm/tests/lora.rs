@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LoraConfig, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Padding,
+    CausalLm, Exchange, LoraConfig, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Padding, Precision,
     SamplingParams, Stops, TargetModules, TokenRng, generate, load_weights, save_weights, sft_gradients,
 };
 use rand::SeedableRng;
@@ -112,7 +112,7 @@ fn a_new_adapter_changes_nothing_until_it_is_trained_and_its_base_never_changes(
     let exchanges = [Exchange { prompt: &row[..4], response: &row[4..] }];
     let mut losses = Vec::new();
     for _ in 0..20 {
-        let (gradients, loss) = sft_gradients(&model, &exchanges, 1);
+        let (gradients, loss) = sft_gradients(&model, &exchanges, 1, Precision::F32);
         (model, _) = optimizer.step(model, gradients);
         losses.push(loss);
     }
@@ -135,12 +135,12 @@ fn modules_to_save_are_trained_and_stored_whole() {
     let model = base(&device).with_adapter(&config, &mut rng(), Path::new("recipe")).unwrap();
     let row: Vec<u32> = (1..20).collect();
     let exchanges = [Exchange { prompt: &row[..4], response: &row[4..] }];
-    let (gradients, _) = sft_gradients(&model, &exchanges, 1);
+    let (gradients, _) = sft_gradients(&model, &exchanges, 1, Precision::F32);
     // Two layers with two factors each, and the vocabulary matrix.
     assert_eq!(gradients.len(), 5);
     // Read from a folder, an adapter is trained on: two factors beside three maps in each of two layers.
     let (_, read, _) = adapted(&device);
-    assert_eq!(sft_gradients(&read, &exchanges, 1).0.len(), 12);
+    assert_eq!(sft_gradients(&read, &exchanges, 1, Precision::F32).0.len(), 12);
     let folder = tempfile::tempdir().unwrap();
     config.write_adapter_into(folder.path(), &model.valid()).unwrap();
     let bytes = std::fs::read(folder.path().join("adapter_model.safetensors")).unwrap();

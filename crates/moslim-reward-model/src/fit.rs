@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 
 use moslim_data::{LabeledResponse, Level};
-use moslim_lm::{EpochBatches, Exchange, LmError, Optimizer, OptimizerConfig, Tokenizer, sum_gradients};
+use moslim_lm::{
+    EpochBatches, Exchange, LmError, Optimizer, OptimizerConfig, Precision, Tokenizer, sum_gradients,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{MultiHeadRewardModel, label_counts, masked_cross_entropy};
@@ -45,6 +47,9 @@ pub struct FitConfig {
     pub batch_size: usize,
     /// Answers whose gradient is computed at once; changes speed and memory, not the result.
     pub micro_batch_size: usize,
+    /// The numbers in which the backbone is computed.
+    #[serde(default)]
+    pub precision: Precision,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
 }
@@ -91,7 +96,8 @@ pub fn fit(
             rows.chunks(config.micro_batch_size).zip(labels.chunks(config.micro_batch_size)).collect();
         let (gradients, losses) = sum_gradients(&model, &model.device(), parts, |model, (rows, labels)| {
             let answers: Vec<Exchange<'_>> = rows.iter().map(|&row| examples[row].exchange()).collect();
-            let losses = masked_cross_entropy(&model.logits(&answers), labels, &counts);
+            let losses =
+                masked_cross_entropy(&model.in_precision(config.precision).logits(&answers), labels, &counts);
             (losses.total, losses.heads)
         });
         let lr = optimizer.learning_rate();

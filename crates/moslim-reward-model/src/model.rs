@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
-use moslim_lm::{CausalLm, Decoder, Exchange, final_states, in_parallel, normal};
+use moslim_lm::{CausalLm, Decoder, Exchange, Precision, final_states, in_parallel, normal};
 use rand::Rng;
 
 /// A reward model that classifies an answer, one softmax head per objective, each with its own number of levels.
@@ -37,6 +37,11 @@ impl MultiHeadRewardModel {
     /// The model with the adapter of its backbone merged into the weights.
     pub fn merged(&self) -> Self {
         Self { model: self.model.merged(), heads: self.heads.clone() }
+    }
+
+    /// A copy whose backbone is computed in this precision; see [`Decoder::in_precision`]. The heads keep 32 bits.
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        Self { model: self.model.in_precision(precision), heads: self.heads.clone() }
     }
 
     /// The logits of every head. One `[n_answers, K_i]` per objective

@@ -2,7 +2,9 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng};
+use moslim_lm::{
+    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
+};
 use moslim_rl::{PolicyPrompt, ReferencePrompt, RewardError, Rloo, RlooConfig};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -34,6 +36,7 @@ fn main() -> Result<(), RewardError> {
         reference_prompt: ReferencePrompt::WithRequest,
         free_prompt_coef: 0.0,
         micro_batch_size: 32,
+        precision: Precision::F32,
         sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
         optimizer,
     };

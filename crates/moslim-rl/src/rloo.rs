@@ -9,7 +9,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use moslim_lm::{
-    CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, SamplingParams, Stops, TokenRng,
+    CausalLm, Exchange, Generated, Optimizer, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
     generate_each, response_distributions, response_logprobs, sum_gradients,
 };
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub struct RlooConfig {
     pub free_prompt_coef: f64,
     /// Answers whose gradient is computed at once; changes speed and memory, not the result.
     pub micro_batch_size: usize,
+    /// The numbers in which policy and reference are computed.
+    #[serde(default)]
+    pub precision: Precision,
     /// How answers are sampled; the temperature holds for all log-probabilities.
     pub sampling: SamplingParams,
     /// The optimizer.
@@ -114,7 +117,7 @@ impl Rloo {
     pub fn new(config: RlooConfig, policy: CausalLm, stops: Stops, total_steps: usize) -> Self {
         assert!(config.num_generations > 1, "leave-one-out needs at least 2 answers per prompt");
         let optimizer = Optimizer::new(config.optimizer.clone(), total_steps * config.num_iterations);
-        let reference = policy.valid();
+        let reference = policy.valid().in_precision(config.precision);
         Self { config, stops, policy, reference, optimizer }
     }
 
@@ -197,7 +200,10 @@ impl Rloo {
         let RlooConfig { num_generations: n_samples, sampling, .. } = &self.config;
         let asked: Vec<Vec<u32>> = asked.iter().map(|prompt| prompt.tokens.clone()).collect();
         let free: Vec<Vec<u32>> = free.iter().map(|prompt| prompt.plain_tokens.clone()).collect();
-        let jobs = [(&self.policy.valid(), asked.as_slice()), (&self.reference, free.as_slice())];
+        let jobs = [
+            (&self.policy.valid().in_precision(self.config.precision), asked.as_slice()),
+            (&self.reference, free.as_slice()),
+        ];
         let mut answers = generate_each(&jobs, *n_samples, sampling, &self.stops, rng).into_iter();
         [(); 2]
             .map(|()| Rollout { n_samples: *n_samples, answers: answers.next().expect("one list per job") })
@@ -240,35 +246,40 @@ impl Rloo {
         let size = self.config.micro_batch_size;
         let asked = exchanges.chunks(size).enumerate().map(|(index, batch)| Part::Asked(index * size, batch));
         let parts = asked.chain(free_exchanges.chunks(size).map(Part::Free)).collect();
-        let loss = |policy: &CausalLm, part: Part<'_>| match part {
-            Part::Asked(first, batch) => {
-                let rows = first..first + batch.len();
-                let lengths: Vec<usize> = batch.iter().map(|exchange| exchange.response.len()).collect();
-                let found = response_logprobs(policy, batch, temperature);
-                let ratio_error = ratio_error(found.logprobs.clone().inner(), &rollout.answers[rows.clone()]);
-                let mask = ResponseMask::from_lengths(&lengths, &policy.device());
-                let losses = clipped_surrogate_loss(
-                    mask.sum_per_response(found.logprobs),
-                    &old_logprobs[rows.clone()],
-                    &advantages[rows],
-                    self.config.epsilon,
-                );
-                let loss = losses.sum() / exchanges.len() as f64;
-                let update = Update {
-                    loss: scalar(loss.clone()),
-                    entropy: scalar(found.entropies.inner().sum()) / n_tokens,
-                    ratio_error,
-                    ..Update::default()
-                };
-                (Some(loss), update)
-            }
-            Part::Free(batch) => {
-                let before = response_distributions(&self.reference, batch, temperature);
-                let now = response_distributions(policy, batch, temperature);
-                let before = Tensor::from_inner(before).to_device(&now.device());
-                let divergence = forward_divergence(now, before).sum() / free_exchanges.len() as f64;
-                let update = Update { free_prompt_kl: Some(scalar(divergence.clone())), ..Update::default() };
-                (Some(divergence * self.config.free_prompt_coef), update)
+        let loss = |policy: &CausalLm, part: Part<'_>| {
+            let policy = &policy.in_precision(self.config.precision);
+            match part {
+                Part::Asked(first, batch) => {
+                    let rows = first..first + batch.len();
+                    let lengths: Vec<usize> = batch.iter().map(|exchange| exchange.response.len()).collect();
+                    let found = response_logprobs(policy, batch, temperature);
+                    let ratio_error =
+                        ratio_error(found.logprobs.clone().inner(), &rollout.answers[rows.clone()]);
+                    let mask = ResponseMask::from_lengths(&lengths, &policy.device());
+                    let losses = clipped_surrogate_loss(
+                        mask.sum_per_response(found.logprobs),
+                        &old_logprobs[rows.clone()],
+                        &advantages[rows],
+                        self.config.epsilon,
+                    );
+                    let loss = losses.sum() / exchanges.len() as f64;
+                    let update = Update {
+                        loss: scalar(loss.clone()),
+                        entropy: scalar(found.entropies.inner().sum()) / n_tokens,
+                        ratio_error,
+                        ..Update::default()
+                    };
+                    (Some(loss), update)
+                }
+                Part::Free(batch) => {
+                    let before = response_distributions(&self.reference, batch, temperature);
+                    let now = response_distributions(policy, batch, temperature);
+                    let before = Tensor::from_inner(before).to_device(&now.device());
+                    let divergence = forward_divergence(now, before).sum() / free_exchanges.len() as f64;
+                    let update =
+                        Update { free_prompt_kl: Some(scalar(divergence.clone())), ..Update::default() };
+                    (Some(divergence * self.config.free_prompt_coef), update)
+                }
             }
         };
         let (gradients, found) = sum_gradients(&self.policy, &self.policy.device(), parts, loss);

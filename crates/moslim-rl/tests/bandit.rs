@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 use moslim_data::Request;
 use moslim_lm::{
-    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng, in_parallel,
+    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
+    in_parallel,
 };
 use moslim_rl::{PolicyPrompt, ReferencePrompt, Rloo, RlooConfig, StepStats};
 use rand::SeedableRng;
@@ -29,6 +30,7 @@ fn config() -> RlooConfig {
         reference_prompt: ReferencePrompt::Plain,
         free_prompt_coef: 1.0,
         micro_batch_size: 16,
+        precision: Precision::F32,
         sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
         optimizer: OptimizerConfig {
             learning_rate: 1e-2,

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{Exchange, LmError, Tokenizer, in_parallel, read_json, write_folder, write_json, write_text};
+use moslim_lm::{
+    Exchange, LmError, Precision, Tokenizer, in_parallel, read_json, write_folder, write_json, write_text,
+};
 use moslim_reward_mapping::{
     ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
 };
@@ -48,7 +50,7 @@ pub(crate) fn write_reward_model(
 }
 
 impl MappedReward {
-    /// Reads a reward model's folder.
+    /// Reads a reward model's folder; its backbone is computed in the precision given.
     ///
     /// # Errors
     /// If a file is missing or malformed.
@@ -56,9 +58,11 @@ impl MappedReward {
         folder: &Path,
         mapping: RewardMapping,
         policy_tokenizer: Tokenizer,
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, Error> {
-        let reward_model = RewardModelFolder::read(folder, device)?;
+        let mut reward_model = RewardModelFolder::read(folder, device)?;
+        reward_model.model = reward_model.model.in_precision(precision);
         let stats = read_json(&folder.join(TARGET_STATS))?;
         let running = match mapping.kind {
             MappingKind::ZRunning { momentum } => Some(RunningStats::new(momentum)?),

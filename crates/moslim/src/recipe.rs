@@ -5,7 +5,7 @@ mod read;
 use std::path::PathBuf;
 
 use moslim_data::{ObjectiveSchema, PromptCodecConfig, RequestMix};
-use moslim_lm::{LoraConfig, OptimizerConfig, TargetModules, TokenizerKind};
+use moslim_lm::{LoraConfig, OptimizerConfig, Precision, TargetModules, TokenizerKind};
 use moslim_reward_mapping::RewardMapping;
 use moslim_reward_model::FitConfig;
 use moslim_rl::RlooConfig;
@@ -144,6 +144,9 @@ pub struct SftRecipe {
     pub batch_size: usize,
     /// Examples whose gradient is computed at once; changes speed and memory, not the result.
     pub micro_batch_size: usize,
+    /// The numbers in which the model is computed.
+    #[serde(default)]
+    pub precision: Precision,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
 }

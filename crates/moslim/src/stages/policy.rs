@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{PreferenceSampler, Request};
-use moslim_lm::{EpochBatches, TokenRng, write_folder, write_text};
+use moslim_lm::{EpochBatches, Precision, TokenRng, write_folder, write_text};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model_card::{CARD, Part, model_card};
 use crate::run::{ADAPTER_FOLDER, Purpose};
-use crate::{Datasets, Error, MappedReward, PolicyFolder, Run};
+use crate::{Datasets, Error, MappedReward, PolicyFolder, Recipe, Run};
 
 /// A line of the policy's log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,7 +47,13 @@ pub(crate) struct SnapshotAnswer {
 }
 
 /// The largest accepted |ratio − 1| of a token at the first mini-batch.
-const RATIO_LIMIT: f64 = 1e-4;
+fn ratio_limit(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        // Roundings of 2⁻⁹, layer upon layer: 0.1 with five layers. A policy that is not the one that wrote is far beyond.
+        Precision::Bf16 => 1.0,
+    }
+}
 
 /// Reads the start policy of a run.
 pub(crate) fn read_start(run: &Run, device: &Device) -> Result<PolicyFolder, Error> {
@@ -72,7 +78,9 @@ pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedRewa
     let path = run.reward_model_folder();
     match path.exists() {
         true => {
-            MappedReward::read(&path, run.recipe.mapping.clone(), policy.lm.tokenizer.clone(), &run.device)
+            let Recipe { mapping, reward_model, .. } = &run.recipe;
+            let tokenizer = policy.lm.tokenizer.clone();
+            MappedReward::read(&path, mapping.clone(), tokenizer, reward_model.precision, &run.device)
         }
         false => Err(Error::StageMissing { path, stage: "reward" }),
     }
@@ -121,8 +129,9 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         };
         if step == 1 {
             run.progress.say(&format!("first-minibatch ratio: |ratio - 1| = {:.1e}", stats.ratio_error));
-            if stats.ratio_error > RATIO_LIMIT {
-                return Err(Error::FirstMinibatchRatio { found: stats.ratio_error, limit: RATIO_LIMIT });
+            let limit = ratio_limit(recipe.rloo.precision);
+            if stats.ratio_error > limit {
+                return Err(Error::FirstMinibatchRatio { found: stats.ratio_error, limit });
             }
         }
         if !stats.grad_norm.is_finite() {

@@ -85,7 +85,7 @@ fn descend(
             .iter()
             .map(|&row| Exchange { prompt: &examples[row].0, response: &examples[row].1 })
             .collect();
-        let (gradients, value) = sft_gradients(&model, &batch, recipe.micro_batch_size);
+        let (gradients, value) = sft_gradients(&model, &batch, recipe.micro_batch_size, recipe.precision);
         let lr = optimizer.learning_rate();
         let grad_norm;
         (model, grad_norm) = optimizer.step(model, gradients);

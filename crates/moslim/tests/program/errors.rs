@@ -29,6 +29,7 @@ fn recipes_that_cannot_be_used() {
             "policy.rloo.sampling.min_p: found 0.1, expected that of the whole",
         ),
         ("lora.r=0", "missing field `lora_alpha`"),
+        ("sft.precision=f16", "unknown variant `f16`, expected `f32` or `bf16`"),
     ] {
         let message = failure(&moslim(&["recipe", "--set", change]), 1);
         assert!(message.contains(expected), "{message}");

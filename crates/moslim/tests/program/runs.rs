@@ -145,6 +145,20 @@ fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
 }
 
 #[test]
+fn sixteen_bits_go_through_every_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("rounded");
+    let rounded = ["sft.precision=bf16", "reward_model.precision=bf16", "policy.rloo.precision=bf16"];
+    assert_success(&tiny("train", &out, &rounded).output().unwrap());
+    assert!(results(&out)["policy"]["honesty"]["exact"].is_number());
+    // What is written has 32 bits, and is not what 32 bits would have become.
+    let (_folder, exact) = start_policy();
+    let weights = |model: &Path| std::fs::read(model.join("model.safetensors")).unwrap();
+    let [rounded, exact] = [weights(&out.join("start")), weights(&exact)];
+    assert!(rounded.len() == exact.len() && rounded != exact);
+}
+
+#[test]
 fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
     let (folder, start) = start_policy();
     let out = folder.path().join("adapted");

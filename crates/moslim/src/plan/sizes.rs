@@ -1,0 +1,286 @@
+//! What the stages of a run take, from the sizes of its model and data.
+
+use burn::tensor::Device;
+use moslim_data::LabeledResponse;
+use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
+
+use super::{Plan, StagePlan};
+use crate::start_model::{plain_texts, shape_and_tokenizer};
+use crate::{DataRecipe, Datasets, Error, Recipe};
+
+/// Texts that are cut into tokens to know how long they are.
+const MEASURED_TEXTS: usize = 1000;
+
+/// The share of texts that are not longer than what is planned for.
+const COVERED: f64 = 0.95;
+
+/// What is known of a run before it begins.
+struct Sizes<'a> {
+    recipe: &'a Recipe,
+    config: ModelConfig,
+    /// Tokens of an exchange and of a prompt, of which few are longer.
+    exchange: f64,
+    prompt: f64,
+    lanes: f64,
+    /// Levels of all objectives, each a row of a head.
+    n_classes: f64,
+}
+
+impl Plan {
+    /// Plans a run on a device; reads the data and the tokenizer, and of the model its configuration alone.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the recipe's model is not supported.
+    pub fn of(recipe: &Recipe, datasets: &Datasets, device: &Device) -> Result<Self, Error> {
+        let texts = plain_texts(recipe)?;
+        let (config, tokenizer) = shape_and_tokenizer(recipe, datasets, &texts, "recipe".as_ref())?;
+        let (prompt, exchange) = lengths(&tokenizer, &datasets.labeled)?;
+        let model = format!(
+            "{} layers, {:.2} million weights; 95 % of prompts have at most {prompt} tokens, of prompts with answers {exchange}",
+            config.num_hidden_layers,
+            config.n_weights() / 1e6
+        );
+        let sizes = Sizes {
+            recipe,
+            exchange: exchange as f64,
+            prompt: prompt as f64,
+            lanes: n_lanes(device) as f64,
+            n_classes: datasets.schema.n_levels().iter().sum::<usize>() as f64,
+            config,
+        };
+        Ok(Self { model, stages: sizes.stages() })
+    }
+}
+
+/// A stage that trains.
+struct Training {
+    stage: &'static str,
+    /// Weights of the model, and how many of them are trained; in adapters, how many beside them.
+    model: f64,
+    trained: f64,
+    adapters: f64,
+    /// Tokens of a micro-batch, and how many of them are predicted.
+    tokens: f64,
+    predicted: f64,
+    precision: Precision,
+}
+
+impl Sizes<'_> {
+    fn stages(&self) -> Vec<StagePlan> {
+        let recipe = self.recipe;
+        let model = self.config.n_weights();
+        let width = self.config.hidden_size as f64;
+        let lm_head =
+            if self.config.tie_word_embeddings { 0.0 } else { self.config.vocab_size as f64 * width };
+        let heads = self.n_classes * width;
+        let reward_model = model - lm_head + heads;
+        let adapter = recipe.lora.as_ref().map(|lora| lora.config().n_weights(&self.config));
+        let (trained, adapters) = (adapter.unwrap_or(model), adapter.unwrap_or(0.0));
+
+        let mut stages = Vec::new();
+        if let Some(pretraining) = &recipe.pretraining {
+            let tokens = (pretraining.training.micro_batch_size * pretraining.window) as f64;
+            stages.push(self.training(Training {
+                stage: "pretraining",
+                model,
+                trained: model,
+                adapters: 0.0,
+                tokens,
+                predicted: tokens,
+                precision: pretraining.training.precision,
+            }));
+        }
+        if let Some(sft) = &recipe.sft {
+            let n = sft.micro_batch_size as f64;
+            stages.push(self.training(Training {
+                stage: "fine-tuning",
+                model,
+                trained,
+                adapters,
+                tokens: n * self.exchange,
+                predicted: n * (self.exchange - self.prompt),
+                precision: sft.precision,
+            }));
+        }
+        let fits = match &recipe.data {
+            DataRecipe::Files { judge, .. } => vec![&recipe.reward_model, judge],
+            DataRecipe::Testbed { .. } => vec![&recipe.reward_model],
+        };
+        for (fit, stage) in fits.into_iter().zip(["reward model", "judge"]) {
+            stages.push(self.training(Training {
+                stage,
+                model: reward_model,
+                trained: adapter.map_or(reward_model, |adapter| adapter + heads),
+                adapters,
+                tokens: fit.micro_batch_size as f64 * self.exchange,
+                predicted: 0.0,
+                precision: fit.precision,
+            }));
+        }
+
+        let rloo = &recipe.policy.rloo;
+        let n = rloo.micro_batch_size as f64;
+        let predicted = n * rloo.sampling.max_new_tokens as f64;
+        let policy = self.training(Training {
+            stage: "policy",
+            model,
+            trained,
+            adapters,
+            // Answers to one prompt share its reading.
+            tokens: predicted + (n / rloo.num_generations as f64).ceil() * self.prompt,
+            predicted,
+            precision: rloo.precision,
+        });
+        let judge = self.frozen(reward_model, recipe.reward_model.precision);
+        let reference = match (&recipe.lora, rloo.precision) {
+            // Adapters leave the base alone, which then is the reference as well.
+            (Some(_), Precision::F32) => 0.0,
+            (Some(_), Precision::Bf16) => self.rounded_layers(Precision::Bf16),
+            (None, precision) => self.frozen(model, precision),
+        };
+        stages.push(StagePlan {
+            weights: policy.weights + reference + judge,
+            cache: self.generation_cache(rloo.num_generations),
+            ..policy
+        });
+        stages.push(StagePlan {
+            stage: "evaluation",
+            weights: 2.0 * self.frozen(model, Precision::F32) + judge,
+            cache: self.generation_cache(1),
+            ..StagePlan::default()
+        });
+        stages
+    }
+
+    /// A stage that trains micro-batch by micro-batch, one per lane.
+    fn training(&self, training: Training) -> StagePlan {
+        let Training { stage, model, trained, adapters, tokens, predicted, precision } = training;
+        let activations = tokens * self.config.activation_bytes_per_token()
+            + predicted * self.config.vocab_size as f64 * BYTES_PER_NUMBER;
+        StagePlan {
+            stage,
+            // Every micro-batch rounds the layers for itself.
+            weights: model * BYTES_PER_NUMBER + self.lanes * self.rounded_layers(precision),
+            adapters: adapters * BYTES_PER_NUMBER,
+            gradients: trained * BYTES_PER_NUMBER,
+            // First and second moments.
+            optimizer: 2.0 * trained * BYTES_PER_NUMBER,
+            activations: activations.max(trained * BYTES_PER_NUMBER) * self.lanes,
+            cache: 0.0,
+        }
+    }
+
+    /// The bytes of a model that is not trained.
+    fn frozen(&self, weights: f64, precision: Precision) -> f64 {
+        weights * BYTES_PER_NUMBER - self.rounded_layers(precision)
+    }
+
+    /// The bytes of the layers' matrices in 16 bits, if they are rounded to these.
+    fn rounded_layers(&self, precision: Precision) -> f64 {
+        match precision {
+            Precision::F32 => 0.0,
+            Precision::Bf16 => self.config.n_layer_weights() * BYTES_PER_NUMBER / 2.0,
+        }
+    }
+
+    fn generation_cache(&self, n_samples: usize) -> f64 {
+        let rows = moslim_lm::rows_at_once(n_samples, self.lanes > 1.0) as f64;
+        let columns = self.prompt + self.recipe.policy.rloo.sampling.max_new_tokens as f64;
+        rows * columns * self.config.cache_bytes_per_token() * self.lanes
+    }
+}
+
+/// How long prompts, and prompts with answers, are in tokens; few are longer.
+fn lengths(tokenizer: &Tokenizer, records: &[LabeledResponse]) -> Result<(usize, usize), LmError> {
+    let (mut prompts, mut exchanges) = (Vec::new(), Vec::new());
+    for record in records.iter().take(MEASURED_TEXTS) {
+        let (prompt, response) = tokenizer.encode_exchange(&record.prompt, &record.response)?;
+        prompts.push(prompt.len());
+        exchanges.push(prompt.len() + response.len());
+    }
+    let covering = |mut lengths: Vec<usize>| {
+        lengths.sort_unstable();
+        lengths.get((lengths.len() as f64 * COVERED) as usize).copied().unwrap_or(0)
+    };
+    Ok((covering(prompts), covering(exchanges)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: [&str; 9] = [
+        "data.sft_answers=64",
+        "data.labeled_answers=64",
+        "data.held_out_answers=20",
+        "model.hidden_size=16",
+        "model.intermediate_size=32",
+        "model.num_hidden_layers=1",
+        "model.num_attention_heads=2",
+        "model.num_key_value_heads=1",
+        "model.tie_word_embeddings=true",
+    ];
+
+    fn plan(changes: &[&str]) -> Plan {
+        let changes: Vec<String> = SMALL.iter().chain(changes).map(ToString::to_string).collect();
+        let recipe = Recipe::read("quickstart", &changes).unwrap();
+        Plan::of(&recipe, &Datasets::of(&recipe).unwrap(), &Device::flex()).unwrap()
+    }
+
+    #[test]
+    fn weights_gradients_and_moments_by_hand() {
+        let plan = plan(&[]);
+        let stages: Vec<&str> = plan.stages.iter().map(|stage| stage.stage).collect();
+        assert_eq!(stages, ["fine-tuning", "reward model", "policy", "evaluation"]);
+        let [sft, fit, policy, evaluation] = &plan.stages[..] else { panic!("four stages") };
+
+        // One layer: q 16×16, k and v 16×8, o 16×16, gate, up and down 16×32, two norms of 16; one norm of 16 at the end.
+        let of_layer = 16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32 + 2 * 16;
+        let vocabulary = (sft.weights / 4.0 - f64::from(of_layer + 16)) / 16.0;
+        assert!(vocabulary.fract() == 0.0 && vocabulary > 50.0, "{vocabulary} tokens");
+        // Twelve rows of heads: five levels, five and two.
+        let heads = 12.0 * 16.0 * 4.0;
+        assert_eq!(fit.weights, sft.weights + heads);
+        assert_eq!(policy.weights, 2.0 * sft.weights + fit.weights, "policy, reference and reward model");
+        assert_eq!(evaluation.weights, policy.weights, "start policy, policy and reward model");
+        for stage in [sft, policy] {
+            assert_eq!((stage.gradients, stage.optimizer), (sft.weights, 2.0 * sft.weights));
+        }
+        assert_eq!((fit.gradients, fit.optimizer), (fit.weights, 2.0 * fit.weights));
+        assert_eq!((evaluation.gradients, evaluation.optimizer, evaluation.activations), (0.0, 0.0, 0.0));
+        // Eight answers to each of eight prompts in a batch; one key head of 8, keys and values.
+        let columns = policy.cache / (64.0 * n_lanes(&Device::flex()) as f64 * 2.0 * 8.0 * 4.0);
+        assert!(columns.fract() == 0.0 && columns > 60.0, "{columns} columns");
+    }
+
+    #[test]
+    fn adapters_spare_the_reference_and_most_of_training() {
+        let adapted = plan(&["lora.r=2", "lora.lora_alpha=4", r#"lora.target_modules=["q_proj", "v_proj"]"#]);
+        let [_, fit, policy, _] = &adapted.stages[..] else { panic!("four stages") };
+        // r · (inputs + outputs) of the two maps.
+        let adapter = f64::from(2 * (16 + 16) + 2 * (16 + 8)) * 4.0;
+        assert_eq!((policy.adapters, policy.gradients, policy.optimizer), (adapter, adapter, 2.0 * adapter));
+        assert_eq!(fit.gradients, adapter + 12.0 * 16.0 * 4.0, "heads are trained whole");
+        assert_eq!(policy.weights, plan(&[]).stages[2].weights - adapted.stages[0].weights);
+    }
+
+    #[test]
+    fn sixteen_bits_halve_what_is_frozen_and_add_a_copy_to_what_is_trained() {
+        let [whole, rounded] =
+            [plan(&[]), plan(&["reward_model.precision=bf16", "policy.rloo.precision=bf16"])];
+        let layer = f64::from(16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32);
+        let lanes = n_lanes(&Device::flex()) as f64;
+        let grown = |stage: usize| rounded.stages[stage].weights - whole.stages[stage].weights;
+        assert_eq!(grown(0), 0.0);
+        assert_eq!(grown(1), 2.0 * lanes * layer);
+        assert_eq!(
+            grown(2),
+            2.0 * lanes * layer - 2.0 * 2.0 * layer,
+            "reference and reward model are rounded"
+        );
+        assert_eq!(grown(3), -2.0 * layer, "the reward model is rounded");
+        for (whole, rounded) in whole.stages.iter().zip(&rounded.stages) {
+            assert_eq!((whole.gradients, whole.optimizer), (rounded.gradients, rounded.optimizer));
+        }
+    }
+}

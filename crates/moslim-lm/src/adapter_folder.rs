@@ -6,7 +6,7 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::checkpoint::{load_files, save_tensors};
+use crate::checkpoint::{check_bytes, load_files, save_tensors};
 use crate::{CausalLm, LmError, LoraConfig, write_json};
 
 const CONFIG: &str = "adapter_config.json";
@@ -17,9 +17,16 @@ impl LoraConfig {
     ///
     /// # Errors
     /// If a file is missing or malformed, or the adapter does not fit the model; the message lists the tensors.
-    pub fn read_adapter(folder: &Path, base: CausalLm) -> Result<(Self, CausalLm), LmError> {
+    pub fn read_adapter(folder: &Path, mut base: CausalLm) -> Result<(Self, CausalLm), LmError> {
         let path = folder.join(CONFIG);
         let config = Self::read(&path)?;
+        let weights = folder.join(WEIGHTS);
+        let n_weights =
+            base.linears_mut().into_iter().filter(|(name, _)| config.targets(name)).map(|(name, map)| {
+                let [d_in, d_out] = map.weight.dims();
+                config.rank_and_scaling(&name).0 as f64 * (d_in + d_out) as f64
+            });
+        check_bytes(std::slice::from_ref(&weights), weights.clone(), n_weights.sum())?;
         let mut model = base.with_adapter(&config, &mut ChaCha8Rng::seed_from_u64(0), &path)?;
         let rename = |store: SafetensorsStore| {
             store
@@ -27,7 +34,6 @@ impl LoraConfig {
                 .with_key_remapping(r"\.lora_A\.", ".lora.a.")
                 .with_key_remapping(r"\.lora_B\.", ".lora.b.")
         };
-        let weights = folder.join(WEIGHTS);
         let of_adapter = |name: &str| name.contains(".lora.") || config.saves(name);
         load_files(&mut model, std::slice::from_ref(&weights), &weights, rename, of_adapter)?;
         Ok((config, model))

@@ -197,6 +197,30 @@ pub(crate) fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmE
     Ok((names.into_iter().map(|name| folder.join(name)).collect(), path))
 }
 
+/// Refuses weights of which there are more than the weight files of a folder have bytes, before memory is taken for them.
+///
+/// # Errors
+/// If that is so, or the files cannot be found.
+pub fn check_size(folder: &Path, n_weights: f64) -> Result<(), LmError> {
+    let (files, named_by) = weight_files(folder)?;
+    check_bytes(&files, named_by, n_weights)
+}
+
+/// Refuses weights of which there are more than the files have bytes.
+pub(crate) fn check_bytes(files: &[PathBuf], named_by: PathBuf, n_weights: f64) -> Result<(), LmError> {
+    let mut found = 0.0;
+    for file in files {
+        found += std::fs::metadata(file).map_err(LmError::io(file))?.len() as f64;
+    }
+    match n_weights <= found {
+        true => Ok(()),
+        false => Err(LmError::Weights {
+            path: named_by,
+            problems: format!("{found} bytes, expected the {n_weights} weights of the configuration"),
+        }),
+    }
+}
+
 /// Converts floating-point weights to 32 bits, in which everything is computed.
 struct ToF32;
 

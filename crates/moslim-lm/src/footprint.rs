@@ -32,10 +32,15 @@ impl ModelConfig {
         self.num_hidden_layers as f64 * of_layer
     }
 
+    /// The number of weights in the matrices of the decoder: the embedding and the maps of the layers.
+    pub fn n_decoder_weights(&self) -> f64 {
+        self.vocab_size as f64 * self.hidden_size as f64 + self.n_layer_weights()
+    }
+
     /// The number of weights in the matrices of the model, biases and norms left out.
     pub(crate) fn n_matrix_weights(&self) -> f64 {
-        let vocabularies = if self.tie_word_embeddings { 1.0 } else { 2.0 };
-        vocabularies * self.vocab_size as f64 * self.hidden_size as f64 + self.n_layer_weights()
+        let vocabulary = self.vocab_size as f64 * self.hidden_size as f64;
+        self.n_decoder_weights() + if self.tie_word_embeddings { 0.0 } else { vocabulary }
     }
 
     /// The number of weights of the model.

@@ -28,7 +28,9 @@ mod tokenizer;
 mod tokenizer_training;
 
 pub use cache::KvCache;
-pub use checkpoint::{load_weights, read_json, save_weights, write_folder, write_json, write_text};
+pub use checkpoint::{
+    check_size, load_weights, read_json, save_weights, write_folder, write_json, write_text,
+};
 pub use config::{ModelConfig, TokenIds};
 pub use error::LmError;
 pub use family::Family;

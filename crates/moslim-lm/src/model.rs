@@ -119,12 +119,24 @@ impl Decoder {
     /// # Panics
     /// If the configuration was not checked ([`ModelConfig::read`]).
     pub fn new(config: &ModelConfig, rng: &mut impl Rng, device: &Device) -> Self {
+        Self::of(config, device, |shape| normal(shape, INITIALIZER_RANGE, rng, device))
+    }
+
+    /// A decoder of zeros, to load weights into.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn zeros(config: &ModelConfig, device: &Device) -> Self {
+        Self::of(config, device, |shape| Tensor::zeros(shape, device))
+    }
+
+    fn of(config: &ModelConfig, device: &Device, mut weights: impl FnMut([usize; 2]) -> Tensor<2>) -> Self {
         let (width, head_dim) = (config.hidden_size, config.head_dim());
         let norm = |width| RmsNorm {
             gamma: Param::from_tensor(Tensor::ones([width], device)),
             epsilon: config.rms_norm_eps,
         };
-        let mut matrix = |shape| Param::from_tensor(normal(shape, INITIALIZER_RANGE, rng, device));
+        let mut matrix = |shape| Param::from_tensor(weights(shape));
         let embed_tokens = Embedding { weight: matrix([config.vocab_size, width]) };
         let mut linear = |d_in, d_out, bias: bool| Linear {
             weight: matrix([d_in, d_out]),
@@ -246,13 +258,20 @@ impl CausalLm {
     /// If the configuration was not checked ([`ModelConfig::read`]).
     pub fn new(config: &ModelConfig, rng: &mut impl Rng, device: &Device) -> Self {
         let model = Decoder::new(config, rng, device);
+        Self::of(model, config, |shape| normal(shape, INITIALIZER_RANGE, rng, device))
+    }
+
+    /// A model of zeros, to load weights into.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn zeros(config: &ModelConfig, device: &Device) -> Self {
+        Self::of(Decoder::zeros(config, device), config, |shape| Tensor::zeros(shape, device))
+    }
+
+    fn of(model: Decoder, config: &ModelConfig, weights: impl FnOnce([usize; 2]) -> Tensor<2>) -> Self {
         let lm_head = (!config.tie_word_embeddings).then(|| Linear {
-            weight: Param::from_tensor(normal(
-                [config.hidden_size, config.vocab_size],
-                INITIALIZER_RANGE,
-                rng,
-                device,
-            )),
+            weight: Param::from_tensor(weights([config.hidden_size, config.vocab_size])),
             bias: None,
             lora: None,
         });

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::weight_files;
+use crate::checkpoint::check_size;
 use crate::{
     CausalLm, LmError, ModelConfig, Stops, TokenIds, Tokenizer, load_weights, read_json, save_weights,
     write_json,
@@ -127,27 +125,10 @@ impl ModelFolder {
 
 /// Reads the weights of a folder into a fresh model.
 fn read_model(folder: &Path, config: &ModelConfig, device: &Device) -> Result<CausalLm, LmError> {
-    check_size(folder, config)?;
-    let mut model = CausalLm::new(config, &mut ChaCha8Rng::seed_from_u64(0), device);
+    check_size(folder, config.n_matrix_weights())?;
+    let mut model = CausalLm::zeros(config, device);
     load_weights(&mut model, folder)?;
     Ok(model)
-}
-
-/// Refuses a configuration of more weights than the files have bytes, before memory is taken for them.
-fn check_size(folder: &Path, config: &ModelConfig) -> Result<(), LmError> {
-    let (files, named_by) = weight_files(folder)?;
-    let mut found = 0.0;
-    for file in &files {
-        found += std::fs::metadata(file).map_err(LmError::io(file))?.len() as f64;
-    }
-    let expected = config.n_matrix_weights();
-    match expected <= found {
-        true => Ok(()),
-        false => Err(LmError::Weights {
-            path: named_by,
-            problems: format!("{found} bytes, expected the {expected} weights of the configuration"),
-        }),
-    }
 }
 
 #[cfg(test)]

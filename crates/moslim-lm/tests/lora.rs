@@ -157,6 +157,16 @@ fn modules_to_save_are_trained_and_stored_whole() {
             "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight",
         ]
     );
+
+    // A rank that the file cannot have is refused before memory is taken for it.
+    let path = folder.path().join("adapter_config.json");
+    let config: LoraConfig = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::write(&path, serde_json::to_string(&LoraConfig { r: 65536, ..config }).unwrap()).unwrap();
+    let message = LoraConfig::read_adapter(folder.path(), base(&device)).unwrap_err().to_string();
+    assert!(
+        message.contains("adapter_model.safetensors: ") && message.contains("bytes, expected"),
+        "{message}"
+    );
 }
 
 #[test]

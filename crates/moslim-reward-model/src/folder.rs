@@ -7,10 +7,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
 use moslim_lm::{
-    CausalLm, Decoder, LmError, ModelConfig, Tokenizer, load_weights, read_json, save_weights, write_json,
+    Decoder, LmError, ModelConfig, Tokenizer, check_size, load_weights, read_json, save_weights, write_json,
 };
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 
 use crate::MultiHeadRewardModel;
 
@@ -76,10 +74,11 @@ impl RewardModelFolder {
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::read(folder)?;
         let schema: ObjectiveSchema = read_json(&folder.join(OBJECTIVES))?;
-        let backbone = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), device);
         let n_classes = schema.n_levels().iter().sum();
+        let of_heads = n_classes as f64 * config.hidden_size as f64;
+        check_size(folder, config.n_decoder_weights() + of_heads)?;
         let mut classifier = SequenceClassifier {
-            model: backbone.decoder().clone(),
+            model: Decoder::zeros(&config, device),
             score: Linear {
                 weight: Param::from_tensor(Tensor::zeros([config.hidden_size, n_classes], device)),
                 bias: None,

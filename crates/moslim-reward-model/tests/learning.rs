@@ -139,4 +139,11 @@ fn the_folder_gives_the_same_probabilities_back() {
     std::fs::write(folder.path().join("objectives.json"), r#"[{"name": "count", "scale": [0, 4]}]"#).unwrap();
     let message = RewardModelFolder::read(folder.path(), &Device::default()).unwrap_err().to_string();
     assert!(message.contains("score.weight"), "{message}");
+
+    // Sizes that the file cannot have are refused before memory is taken for them.
+    let mut huge = config.clone();
+    huge["vocab_size"] = (1 << 24).into();
+    std::fs::write(folder.path().join("config.json"), huge.to_string()).unwrap();
+    let message = RewardModelFolder::read(folder.path(), &Device::default()).unwrap_err().to_string();
+    assert!(message.contains("bytes, expected the"), "{message}");
 }

@@ -100,6 +100,9 @@ fn a_conversation_is_answered_line_by_line() {
     assert_success(&output);
     assert!(String::from_utf8(output.stderr).unwrap().contains("the oldest turn is forgotten"));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with(&plain));
+    let output = chat(&["--single-turn"], "its food ?\nits food ?\nits food ?\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), plain.repeat(3));
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("forgotten"));
     set(10);
     assert!(failure(&chat(&[], "its food ?\n"), 1).contains("expected at most the model's 10"));
 

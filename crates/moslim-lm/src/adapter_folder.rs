@@ -9,10 +9,20 @@ use rand::rngs::ChaCha8Rng;
 use crate::checkpoint::{check_bytes, load_files, save_tensors};
 use crate::{CausalLm, LmError, LoraConfig, write_json};
 
+/// The embedding, which a model may use as its vocabulary matrix too.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
 const CONFIG: &str = "adapter_config.json";
+/// PEFT's setting for that.
+const TYING: &str = "ensure_weight_tying";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
 impl LoraConfig {
+    /// Whether an embedding that is trained whole stays the vocabulary matrix where it is one.
+    fn ties(&self) -> bool {
+        self.other.get(TYING).is_some_and(|value| *value == true)
+    }
+
     /// Reads the adapter in a folder and puts it on a model: `adapter_config.json` and `adapter_model.safetensors`.
     ///
     /// # Errors
@@ -21,6 +31,15 @@ impl LoraConfig {
         let path = folder.join(CONFIG);
         let config = Self::read(&path)?;
         let weights = folder.join(WEIGHTS);
+        if base.lm_head.is_none() && config.saves(EMBEDDING) && !config.ties() {
+            return Err(LmError::Config {
+                path,
+                field: "modules_to_save",
+                found: serde_json::to_string(&config.modules_to_save).unwrap_or_default(),
+                expected: "ensure_weight_tying with embed_tokens, which this model uses as lm_head too"
+                    .into(),
+            });
+        }
         let n_weights =
             base.linears_mut().into_iter().filter(|(name, _)| config.targets(name)).map(|(name, map)| {
                 let [d_in, d_out] = map.weight.dims();
@@ -44,7 +63,11 @@ impl LoraConfig {
     /// # Errors
     /// If a file cannot be written.
     pub fn write_adapter_into(&self, folder: &Path, model: &CausalLm) -> Result<(), LmError> {
-        write_json(&folder.join(CONFIG), self)?;
+        let mut config = self.clone();
+        if model.lm_head.is_none() && self.saves(EMBEDDING) {
+            config.other.insert(TYING.into(), true.into());
+        }
+        write_json(&folder.join(CONFIG), &config)?;
         let names = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), false);
         let names = names.into_iter().map(|tensor| tensor.name);
         let stored = names.filter(|name| name.contains(".lora.") || self.saves(name)).collect();

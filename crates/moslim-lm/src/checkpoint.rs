@@ -142,7 +142,7 @@ pub fn load_weights<M: ModuleSnapshot>(module: &mut M, folder: &Path) -> Result<
 
 /// Reads the weights of some files into a module; `named_by` stands in errors about all of them.
 ///
-/// `prepare` may rename tensors; of those that no file has, only the `expected` ones count as missing.
+/// `prepare` may rename tensors; only the `expected` ones are to be read: others are not missing, and an error if they are there.
 pub(crate) fn load_files<M: ModuleSnapshot>(
     module: &mut M,
     files: &[PathBuf],
@@ -165,6 +165,9 @@ pub(crate) fn load_files<M: ModuleSnapshot>(
         // Tables that old checkpoints carry along and every implementation computes.
         let unused = result.unused.iter().filter(|name| !name.ends_with("rotary_emb.inv_freq"));
         problems.extend(unused.map(|name| format!("unexpected {name}")));
+        // What is in the module, but not what is to be read.
+        let others = result.applied.iter().filter(|name| !expected(name));
+        problems.extend(others.map(|name| format!("unexpected {name}")));
         let here: BTreeSet<String> = result.missing.into_iter().map(|(name, _)| name).collect();
         missing = Some(missing.map_or(here.clone(), |so_far| so_far.intersection(&here).cloned().collect()));
     }
@@ -179,9 +182,8 @@ pub(crate) fn load_files<M: ModuleSnapshot>(
 
 /// The weight files of a folder, and the file that an error about them names.
 pub(crate) fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmError> {
-    let path = folder.join(INDEX);
-    if !path.exists() {
-        let whole = folder.join(WEIGHTS);
+    let (path, whole) = (folder.join(INDEX), folder.join(WEIGHTS));
+    if whole.exists() || !path.exists() {
         return Ok((vec![whole.clone()], whole));
     }
     let index: Index = read_json(&path)?;

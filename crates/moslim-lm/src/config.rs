@@ -215,9 +215,13 @@ impl ModelConfig {
                 if let (Some(old), None) = (value.get("type").cloned(), value.get("rope_type")) {
                     value["rope_type"] = old;
                 }
+                if value.is_object() && value.get("rope_type").is_none() {
+                    value["rope_type"] = "default".into();
+                }
                 serde_json::from_value(value).map_err(|error| error.to_string())?
             }
         };
+        scaling.check()?;
         Ok((theta.or(self.rope_theta).unwrap_or(10_000.0), scaling))
     }
 
@@ -308,6 +312,7 @@ mod tests {
         let new = r#", "rope_parameters": {"rope_theta": 2e4, "rope_type": "default"}"#;
         assert_eq!(rope(new), (2e4, RopeScaling::Default));
         assert_eq!(rope(r#", "rope_theta": 3e4, "rope_scaling": null"#), (3e4, RopeScaling::Default));
+        assert_eq!(rope(r#", "rope_parameters": {"rope_theta": 2e4}"#), (2e4, RopeScaling::Default));
         assert_eq!(rope(""), (1e4, RopeScaling::Default));
     }
 
@@ -332,6 +337,16 @@ mod tests {
         for (family, change, expected) in [
             ("gpt2", "", "model_type: found gpt2, expected one of llama, mistral, qwen2, qwen3"),
             ("llama", r#", "hidden_act": "gelu""#, "hidden_act: found gelu, expected silu"),
+            (
+                "llama",
+                r#", "rope_scaling": {"rope_type": "linear", "factor": 0}"#,
+                "rope_parameters: found factor 0, expected",
+            ),
+            (
+                "llama",
+                r#", "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4, "original_max_position_embeddings": 64}"#,
+                "rope_parameters: found low_freq_factor 4 and high_freq_factor 4, expected",
+            ),
             (
                 "llama",
                 r#", "rope_scaling": {"rope_type": "yarn"}"#,

@@ -1,11 +1,12 @@
 //! Low-rank adapters in the format of PEFT (`adapter_config.json`).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn;
+use burn::store::ModuleSnapshot;
 use burn::tensor::{Tensor, TensorData};
+use indexmap::IndexMap;
 use rand::{Rng, RngExt};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -39,12 +40,12 @@ pub struct LoraConfig {
     pub lora_alpha: f64,
     /// Which maps get one.
     pub target_modules: TargetModules,
-    /// Other ranks, by the end of a module's name.
+    /// Other ranks, by the end of a module's name; the first that fits holds.
     #[serde(default)]
-    pub rank_pattern: BTreeMap<String, usize>,
-    /// Other α, by the end of a module's name.
+    pub rank_pattern: IndexMap<String, usize>,
+    /// Other α, by the end of a module's name; the first that fits holds.
     #[serde(default)]
-    pub alpha_pattern: BTreeMap<String, f64>,
+    pub alpha_pattern: IndexMap<String, f64>,
     /// Whether the product is scaled by α/√r instead ([Kalajdzievski 2023](https://arxiv.org/abs/2312.03732)).
     #[serde(default)]
     pub use_rslora: bool,
@@ -86,6 +87,9 @@ const REFUSED: [&str; 16] = [
     "monteclora_config",
 ];
 
+/// Initialisations of PEFT that leave the base as it is; others take the adapter's first product from its weights.
+const HARMLESS_INITS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
 /// The largest rank that is believed.
 const LARGEST_RANK: usize = 1 << 16;
 
@@ -97,8 +101,8 @@ impl LoraConfig {
             r,
             lora_alpha,
             target_modules,
-            rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            rank_pattern: IndexMap::new(),
+            alpha_pattern: IndexMap::new(),
             use_rslora: false,
             modules_to_save: None,
             base_model_name_or_path: None,
@@ -144,6 +148,12 @@ impl LoraConfig {
                 return refuse(field, found.to_string(), "it off");
             }
         }
+        if let Some(Value::String(found)) = self.other.get("init_lora_weights")
+            && !HARMLESS_INITS.contains(&found.as_str())
+        {
+            let expected = format!("true, false, {}", HARMLESS_INITS.join(", "));
+            return refuse("init_lora_weights", found.clone(), &expected);
+        }
         if let Some(found) = self.other.get("bias").filter(|bias| *bias != "none") {
             return refuse("bias", found.to_string(), "none");
         }
@@ -178,9 +188,40 @@ impl LoraConfig {
         self.modules_to_save.iter().flatten().any(|end| is_end_of(end, module))
     }
 
+    /// Refuses names that no map, or no module, of a model has: what they ask for would silently not be done.
+    fn check_names(&self, model: &CausalLm, path: &Path) -> Result<(), LmError> {
+        let maps: Vec<String> = model.clone().linears_mut().into_iter().map(|(name, _)| name).collect();
+        let no_map = |end: &&String| !maps.iter().any(|map| is_end_of(end, map));
+        let missed = match &self.target_modules {
+            TargetModules::Names(names) => {
+                names.iter().find(no_map).or(names.is_empty().then_some(&self.peft_type))
+            }
+            TargetModules::Pattern(pattern) => (!maps.iter().any(|map| self.targets(map))).then_some(pattern),
+        };
+        let refuse = |field, expected: &str| {
+            let found = match field {
+                "target_modules" => serde_json::to_string(&self.target_modules),
+                _ => serde_json::to_string(&self.modules_to_save),
+            };
+            let found = found.unwrap_or_default();
+            Err(LmError::Config { path: path.into(), field, found, expected: expected.into() })
+        };
+        if missed.is_some() {
+            return refuse("target_modules", "names of linear maps of the layers, such as q_proj");
+        }
+        let tensors = model.collect(None, None, false);
+        let modules: Vec<&str> =
+            tensors.iter().filter_map(|tensor| Some(tensor.name.rsplit_once('.')?.0)).collect();
+        let no_module = |end: &String| !modules.iter().any(|module| is_end_of(end, module));
+        match self.modules_to_save.iter().flatten().any(no_module) {
+            true => refuse("modules_to_save", "names of modules with weights, such as embed_tokens"),
+            false => Ok(()),
+        }
+    }
+
     /// Rank and scale beside the map with this name.
     pub(crate) fn rank_and_scaling(&self, name: &str) -> (usize, f64) {
-        fn look_up<T: Copy>(patterns: &BTreeMap<String, T>, name: &str) -> Option<T> {
+        fn look_up<T: Copy>(patterns: &IndexMap<String, T>, name: &str) -> Option<T> {
             let matches = |pattern: &str| end_of_name(pattern).is_ok_and(|regex| regex.is_match(name));
             patterns.iter().find(|(pattern, _)| matches(pattern)).map(|(_, &value)| value)
         }
@@ -198,7 +239,7 @@ impl CausalLm {
     /// The weights of the base are shared with `self`, not copied.
     ///
     /// # Errors
-    /// If no map has a name that the adapter targets; `path` stands in the error.
+    /// If the adapter names what the model does not have; `path` stands in the error.
     pub fn with_adapter(
         mut self,
         config: &LoraConfig,
@@ -206,12 +247,11 @@ impl CausalLm {
         path: &Path,
     ) -> Result<Self, LmError> {
         let device = self.device();
-        let mut found = false;
+        config.check_names(&self, path)?;
         for (name, linear) in self.linears_mut() {
             if !config.targets(&name) {
                 continue;
             }
-            found = true;
             let (r, scaling) = config.rank_and_scaling(&name);
             let [d_in, d_out] = linear.weight.dims();
             let bound = 1.0 / (d_in as f32).sqrt();
@@ -221,14 +261,6 @@ impl CausalLm {
                 a: factor(Tensor::from_data(TensorData::new(drawn, [d_in, r]), &device)),
                 b: factor(Tensor::zeros([r, d_out], &device)),
                 scaling,
-            });
-        }
-        if !found {
-            return Err(LmError::Config {
-                path: path.into(),
-                field: "target_modules",
-                found: serde_json::to_string(&config.target_modules).unwrap_or_default(),
-                expected: "names of linear maps, such as q_proj".into(),
             });
         }
         let mut freeze = Freeze { path: vec![], config };
@@ -314,11 +346,21 @@ mod tests {
     fn rank_and_scale_follow_the_patterns() {
         let plain = LoraConfig::new(8, 16.0, names(&["q_proj"]));
         assert_eq!(plain.rank_and_scaling(QUERY), (8, 2.0));
-        let rank_pattern = BTreeMap::from([("q_proj".into(), 4), ("v_proj".into(), 2)]);
+        let rank_pattern = IndexMap::from([("q_proj".into(), 4), ("v_proj".into(), 2)]);
         let other_rank = LoraConfig { rank_pattern, ..plain.clone() };
         assert_eq!(other_rank.rank_and_scaling(QUERY), (4, 4.0));
         assert_eq!(other_rank.rank_and_scaling("model.layers.1.self_attn.k_proj"), (8, 2.0));
-        let alpha_pattern = BTreeMap::from([(r"layers\.1\..*".into(), 2.0)]);
+        // Of two that fit the first holds, as the file has them.
+        for (first, second, expected) in [("q_proj", QUERY, 4), (QUERY, "q_proj", 2)] {
+            let json = format!(
+                r#"{{"r": 8, "lora_alpha": 16, "target_modules": [], "rank_pattern": {{"{first}": {}, "{second}": {}}}}}"#,
+                if first == QUERY { 2 } else { 4 },
+                if first == QUERY { 4 } else { 2 },
+            );
+            let config: LoraConfig = serde_json::from_str(&json).unwrap();
+            assert_eq!(config.rank_and_scaling(QUERY).0, expected, "{json}");
+        }
+        let alpha_pattern = IndexMap::from([(r"layers\.1\..*".into(), 2.0)]);
         let other_alpha = LoraConfig { alpha_pattern, use_rslora: true, ..other_rank };
         assert_eq!(other_alpha.rank_and_scaling(QUERY), (4, 1.0));
     }
@@ -334,6 +376,10 @@ mod tests {
         for (change, expected) in [
             (r#", "peft_type": "IA3""#, "a.json: peft_type: found IA3, expected LORA"),
             (r#", "use_dora": true"#, "a.json: use_dora: found true, expected it off"),
+            (
+                r#", "init_lora_weights": "pissa""#,
+                "a.json: init_lora_weights: found pissa, expected true, false",
+            ),
             (r#", "bias": "all""#, r#"a.json: bias: found "all", expected none"#),
             (r#", "rank_pattern": {"q": 0}"#, "a.json: r: found 0, expected 1..=65536"),
             (r#", "alpha_pattern": {"(": 1}"#, "a.json: alpha_pattern: found (, expected a pattern:"),

@@ -27,6 +27,26 @@ pub enum RopeScaling {
     },
 }
 
+impl RopeScaling {
+    /// Refuses factors that give no frequencies.
+    pub(crate) fn check(self) -> Result<(), String> {
+        let is_factor = |value: f64| value.is_finite() && value > 0.0;
+        match self {
+            Self::Linear { factor } | Self::Llama3 { factor, .. } if !is_factor(factor) => {
+                Err(format!("factor {factor}"))
+            }
+            Self::Llama3 { low_freq_factor, high_freq_factor, .. }
+                if !(is_factor(low_freq_factor)
+                    && is_factor(high_freq_factor)
+                    && low_freq_factor < high_freq_factor) =>
+            {
+                Err(format!("low_freq_factor {low_freq_factor} and high_freq_factor {high_freq_factor}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The angular frequencies θ^(−2i/d), i = 0 .. d/2, after scaling.
 pub(crate) fn frequencies(head_dim: usize, theta: f64, scaling: RopeScaling) -> Vec<f64> {
     let plain = (0..head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64));

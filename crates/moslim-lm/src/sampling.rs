@@ -47,6 +47,12 @@ impl Default for SamplingParams {
     }
 }
 
+/// Temperatures and penalties that do not take logits out of the range of 32-bit numbers.
+const SCALES: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
+/// The longest answer that is believed.
+const MOST_NEW_TOKENS: usize = 1 << 20;
+
 impl SamplingParams {
     /// Checks that every setting is in its range.
     ///
@@ -55,16 +61,26 @@ impl SamplingParams {
     pub fn check(&self) -> Result<(), String> {
         let Self { temperature, top_p, min_p, repetition_penalty, max_new_tokens, .. } = *self;
         let checks = [
-            ("temperature", temperature, temperature >= 0.0 && temperature.is_finite(), "at least 0"),
+            (
+                "temperature",
+                temperature,
+                temperature == 0.0 || SCALES.contains(&temperature),
+                "0, or from 1e-6 to 1e6",
+            ),
             ("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1"),
             ("min_p", min_p, (0.0..=1.0).contains(&min_p), "from 0 to 1"),
             (
                 "repetition_penalty",
                 repetition_penalty,
-                repetition_penalty > 0.0 && repetition_penalty.is_finite(),
-                "above 0",
+                SCALES.contains(&repetition_penalty),
+                "from 1e-6 to 1e6",
             ),
-            ("max_new_tokens", max_new_tokens as f64, max_new_tokens > 0, "at least 1"),
+            (
+                "max_new_tokens",
+                max_new_tokens as f64,
+                (1..=MOST_NEW_TOKENS).contains(&max_new_tokens),
+                "from 1 to 1048576",
+            ),
         ];
         match checks.into_iter().find(|(_, _, is_in_range, _)| !is_in_range) {
             Some((name, found, _, expected)) => Err(format!("{name}: found {found}, expected {expected}")),
@@ -112,6 +128,10 @@ pub(crate) fn draw(
     seen: &[&[u32]],
     uniform: impl FnOnce() -> f64,
 ) -> (u32, f32) {
+    // A model that is broken gives no distribution; what it then says is its first token, certain of nothing.
+    if !logits.iter().any(|logit| logit.is_finite()) || logits.iter().any(|logit| logit.is_nan()) {
+        return (0, f32::NAN);
+    }
     let greedy = params.temperature == 0.0;
     let temperature = if greedy { 1.0 } else { params.temperature as f32 };
     let penalised = penalise(logits, params.repetition_penalty as f32, seen);
@@ -226,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn logits_that_are_no_numbers_give_no_probability() {
+        for broken in [[f32::NAN, 1.0, 2.0], [f32::NEG_INFINITY; 3], [f32::NAN; 3]] {
+            for params in
+                [PARAMS, SamplingParams { top_k: 2, ..PARAMS }, SamplingParams { temperature: 0.0, ..PARAMS }]
+            {
+                let (token, logprob) = draw(&broken, &params, &[], || 0.5);
+                assert!(token == 0 && logprob.is_nan(), "{broken:?}");
+            }
+        }
+    }
+
+    #[test]
     fn draws_follow_the_inverse_distribution_function() {
         assert_eq!([0.0, 0.49, 0.51, 0.74, 0.76, 0.999_999].map(|u| token(&PARAMS, u)), [0, 0, 1, 1, 2, 2]);
         assert!((draw(&logits(), &PARAMS, &[], || 0.6).1 - 0.25f32.ln()).abs() < 1e-6);
@@ -284,6 +316,11 @@ mod tests {
             "top_p: found 0, expected above 0 and at most 1"
         );
         assert!(message(SamplingParams { temperature: f64::NAN, ..PARAMS }).starts_with("temperature"));
+        // 32-bit numbers would make 0 of it.
+        assert!(message(SamplingParams { temperature: 1e-50, ..PARAMS }).starts_with("temperature"));
+        assert!(
+            message(SamplingParams { max_new_tokens: usize::MAX, ..PARAMS }).starts_with("max_new_tokens")
+        );
         assert!(message(SamplingParams { min_p: 1.5, ..PARAMS }).starts_with("min_p"));
         assert!(
             message(SamplingParams { repetition_penalty: 0.0, ..PARAMS }).starts_with("repetition_penalty")

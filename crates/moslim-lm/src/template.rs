@@ -1,5 +1,6 @@
 //! Chat templates: Jinja, as Hugging Face folders carry them.
 
+use std::io::Write;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -83,6 +84,13 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_filter("tojson", to_json);
+        environment.add_filter("string", |value: Value| {
+            let mut text = Limited::default();
+            match write!(text, "{value}") {
+                Ok(()) => text.into_value(),
+                Err(error) => Err(failed(&error)),
+            }
+        });
         environment.add_function("strftime_now", |format: &str| {
             jiff::fmt::strtime::format(format, &jiff::Zoned::now())
                 .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
@@ -116,9 +124,14 @@ impl ChatTemplate {
             bos_token => bos_token.unwrap_or_default(),
             eos_token,
             add_generation_prompt,
+            // Nothing of either is offered; templates ask whether they are none.
+            tools => (),
+            documents => (),
             moslim_generation => [start, end],
         };
-        let marked = self.environment.get_template(NAME)?.render(context)?;
+        let mut marked = Limited::default();
+        self.environment.get_template(NAME)?.render_captured_to(context, &mut marked)?;
+        let marked = marked.into_text()?;
         let mut rendered = Rendered { text: String::with_capacity(marked.len()), generated: vec![] };
         let mut started = None;
         for character in marked.chars() {
@@ -151,8 +164,10 @@ fn mark_generation(source: &str) -> String {
 /// `tojson` as transformers has it: Python's separators and no escapes for HTML.
 fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    // JSON is written as it is here; keys stay in their order.
+    let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
-    let mut bytes = Vec::new();
+    let mut bytes = Limited::default();
     let written = match indent.filter(|&indent| indent <= 16) {
         Some(indent) => {
             let indent = vec![b' '; indent];
@@ -161,8 +176,43 @@ fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
         }
         None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonStyle)),
     };
-    written.map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-    Ok(Value::from_safe_string(String::from_utf8(bytes).expect("JSON is text")))
+    written.map_err(|error| failed(&error))?;
+    bytes.into_value()
+}
+
+/// The longest text that a template may make, in bytes; parts that values share would make it endless.
+const LONGEST: usize = 16 << 20;
+
+/// Text as it is written, up to [`LONGEST`].
+#[derive(Default)]
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(std::io::Error::other(format!("a text of more than {LONGEST} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Limited {
+    fn into_text(self) -> Result<String, Error> {
+        String::from_utf8(self.0).map_err(|error| failed(&error))
+    }
+
+    fn into_value(self) -> Result<Value, Error> {
+        self.into_text().map(Value::from_safe_string)
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidOperation, error.to_string())
 }
 
 /// `, ` between items and `: ` after keys, on one line.
@@ -246,5 +296,19 @@ mod tests {
         assert!(message("{% if %}").contains("chat template"));
         let endless = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
         assert!(message(endless).contains("fuel"), "{}", message(endless));
+        // Lists that share their parts are small until they are written.
+        let shared = "{% set ns = namespace(l=['aaaaaaaaaa']) %}\
+            {% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}";
+        for written in ["{{ ns.l|tojson|length }}", "{{ ns.l|string|length }}", "{{ ns.l }}"] {
+            let message = message(&format!("{shared}{written}"));
+            assert!(message.contains("chat template"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_offered_is_none() {
+        let source = "{% if tools is not none or documents is not none %}tools{% endif %}\
+            {{ messages[0].content|tojson(ensure_ascii=False) }}";
+        assert_eq!(render(source, &[Message::user("é")]).unwrap().text, r#""é""#);
     }
 }

@@ -200,6 +200,15 @@ fn what_does_not_fit_is_named() {
     let message = |result: Result<CausalLm, moslim_lm::LmError>| result.unwrap_err().to_string();
     let none = base(&device).with_adapter(&config(&["c_attn"]), &mut rng(), Path::new("recipe.toml"));
     assert!(message(none).contains(r#"recipe.toml: target_modules: found ["c_attn"]"#));
+    for (names, saved, expected) in [
+        // PEFT would put an adapter there, which is not supported: it must not be left out in silence.
+        (&["q_proj", "lm_head"][..], None, r#"target_modules: found ["q_proj","lm_head"]"#),
+        (&["q_proj"], Some("nothere"), r#"modules_to_save: found ["nothere"]"#),
+    ] {
+        let config = LoraConfig { modules_to_save: saved.map(|name| vec![name.into()]), ..config(names) };
+        let message = message(base(&device).with_adapter(&config, &mut rng(), Path::new("recipe.toml")));
+        assert!(message.contains(expected), "{message}");
+    }
 
     let (config, model, _) = adapted(&device);
     let folder = tempfile::tempdir().unwrap();

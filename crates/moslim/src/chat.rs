@@ -7,6 +7,7 @@ use clap::Args;
 use moslim_lm::{Message, TextStream, TokenRng, stream};
 
 use crate::model_arguments::{ModelArguments, SamplingArguments, Speaker};
+use crate::text_commands::NO_NUMBERS;
 
 const HELP: &str = "/want LEVELS asks for other levels, such as /want helpfulness=5; /clear forgets the conversation; \
     /quit or the end of input ends it";
@@ -73,6 +74,7 @@ impl Chat {
                         }
                     });
                     written?;
+                    ensure!(answer.logprobs.iter().all(|logprob| logprob.is_finite()), NO_NUMBERS);
                     write(text.rest(&answer.tokens))?;
                     write("\n")?;
                     said.push(Message::assistant(text.text()));
@@ -103,7 +105,7 @@ fn prompt(
     loop {
         let messages: Vec<Message> = system.into_iter().chain(said.iter()).cloned().collect();
         let prompt = speaker.lm.tokenizer.encode_chat(&messages)?;
-        let n = prompt.len() + max_new_tokens;
+        let n = prompt.len().saturating_add(max_new_tokens);
         if n <= context {
             return Ok(prompt);
         }

@@ -61,8 +61,9 @@ impl fmt::Display for HubName {
 const RETRIES: usize = 5;
 
 /// Of a repository's files these are read; the weights besides.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "README.md",
+    "request.json",
     "config.json",
     "generation_config.json",
     "tokenizer.json",

@@ -8,6 +8,9 @@ use moslim_lm::{Exchange, Message, TokenRng, generate, response_logprobs};
 
 use crate::model_arguments::{ModelArguments, SamplingArguments};
 
+/// What is said of a model whose log-probabilities are none.
+pub const NO_NUMBERS: &str = "the model gives logits that are not numbers, expected weights that are";
+
 /// `moslim generate`
 #[derive(Args)]
 pub struct Generate {
@@ -32,12 +35,14 @@ impl Generate {
         let user = speaker.user_turn(&self.prompt, &self.want)?;
         let messages: Vec<Message> = speaker.system_turn("", &self.want)?.into_iter().chain([user]).collect();
         let prompt = lm.tokenizer.encode_chat(&messages)?;
-        let (n, context) = (prompt.len() + params.max_new_tokens, lm.config.max_position_embeddings);
+        let context = lm.config.max_position_embeddings;
+        let n = prompt.len().saturating_add(params.max_new_tokens);
         ensure!(n <= context, "prompt and answer: {n} tokens, expected at most the model's {context}");
         ensure!(!prompt.is_empty(), "--prompt: found no token, expected at least one");
         let stops = self.sampling.stops(lm);
         let rng = TokenRng::new(self.sampling.seed, 0);
         let answers = generate(&lm.model, std::slice::from_ref(&prompt), 1, &params, &stops, &rng);
+        ensure!(answers[0].logprobs.iter().all(|logprob| logprob.is_finite()), NO_NUMBERS);
         let text = lm.tokenizer.decode_continuation(&prompt, &answers[0].tokens)?;
         Ok(writeln!(std::io::stdout(), "{}", stops.cut(&text))?)
     }
@@ -70,6 +75,7 @@ impl Logprobs {
         let exchange = Exchange { prompt: &ids[..1], response: &ids[1..] };
         let logprobs = response_logprobs(&folder.model, &[exchange], 1.0).logprobs.into_data();
         let logprobs: Vec<f32> = logprobs.try_to_vec().context("log-probabilities are floats")?;
+        ensure!(logprobs.iter().all(|logprob| logprob.is_finite()), NO_NUMBERS);
         let mut out = std::io::stdout().lock();
         if self.json {
             return Ok(writeln!(out, "{}", serde_json::json!({ "ids": ids, "logprobs": logprobs }))?);

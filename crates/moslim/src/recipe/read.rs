@@ -133,7 +133,12 @@ impl Recipe {
         at_least("policy.rloo.sampling.max_new_tokens", sampling.max_new_tokens, 1, "at least 1")?;
         let whole = "that of the whole distribution, from which rollouts sample";
         for (setting, found, ok, expected) in [
-            ("temperature", sampling.temperature, sampling.temperature > 0.0, "above 0"),
+            (
+                "temperature",
+                sampling.temperature,
+                (1e-6..=1e6).contains(&sampling.temperature),
+                "from 1e-6 to 1e6",
+            ),
             ("top_k", sampling.top_k as f64, sampling.top_k == 0, whole),
             ("top_p", sampling.top_p, sampling.top_p == 1.0, whole),
             ("min_p", sampling.min_p, sampling.min_p == 0.0, whole),

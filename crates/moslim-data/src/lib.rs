@@ -1,23 +1,37 @@
 #![doc = include_str!("../README.md")]
 
 mod codec;
+mod conversation;
 mod counts;
+mod formats;
+mod inspect;
 mod jsonl;
+mod mapping;
 mod objective;
 mod record;
 mod record_json;
 mod request;
+mod rows;
 mod sampler;
 mod schema;
 mod split;
+mod value_path;
 
 pub use codec::{CodecError, PromptCodec, PromptCodecConfig, Turn};
 pub use counts::{level_counts, majority_share};
+pub use formats::Format;
+pub use inspect::{InspectError, InspectedFile, Inspection, LabelCounts, OnError};
 pub use jsonl::{DataError, RecordReader, read_records, write_records};
+pub use mapping::{
+    AnswerMapping, ComparisonMapping, LabelAt, LabelMeaning, Mapping, MappingError, OneOf, Side, TextAt,
+    TextPart,
+};
 pub use objective::{Level, Objective};
-pub use record::LabeledResponse;
+pub use record::{Comparison, Item, LabeledResponse};
 pub use record_json::RecordError;
 pub use request::{Request, RequestError};
+pub use rows::{FileError, Place, RowError, RowNumber, read_rows};
 pub use sampler::{PreferenceSampler, RequestMix, SamplerError};
 pub use schema::{NameError, ObjectiveSchema, SchemaError};
 pub use split::split_by_prompt;
+pub use value_path::ValuePath;

@@ -14,3 +14,25 @@ pub struct LabeledResponse {
     /// Who or what gave the labels, such as `human` or a data set's name.
     pub source: Option<String>,
 }
+
+/// One answer of a pair is preferred to the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The question.
+    pub prompt: String,
+    /// What they are compared in.
+    pub objective: String,
+    /// The preferred answer.
+    pub chosen: String,
+    /// The other one.
+    pub rejected: String,
+}
+
+/// What rows give.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// An answer, with labels for the mapping's objectives.
+    Answer(LabeledResponse),
+    /// A pair.
+    Comparison(Comparison),
+}

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chat;
+mod data_commands;
 mod model_arguments;
 mod text_commands;
 
@@ -13,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use chat::Chat;
 use clap::{Args, Parser, Subcommand};
+use data_commands::DataCommand;
 use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run};
+use moslim_data::InspectError;
 use text_commands::{Generate, Logprobs};
 
 /// Aligns one language model with several preferences at once and lets people dial them in the prompt.
@@ -46,6 +49,9 @@ enum Command {
     Recipe(RecipeArguments),
     /// Prints what a recipe takes of memory, stage by stage, and fails if that is more than there is
     Plan(PlanArguments),
+    /// Looks at data before anything is trained on it
+    #[command(subcommand)]
+    Data(DataCommand),
 }
 
 #[derive(Args)]
@@ -94,9 +100,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // A reader that went away is no reason to fail a second time.
             let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
-            let interrupted =
-                error.downcast_ref().is_some_and(|error| matches!(error, Error::Interrupted(_)));
-            ExitCode::from(if interrupted { 130 } else { 1 })
+            ExitCode::from(match (error.downcast_ref(), error.downcast_ref::<InspectError>()) {
+                (Some(Error::Interrupted(_)), _) => 130,
+                // Data that cannot be used.
+                (_, Some(_)) => 2,
+                _ => 1,
+            })
         }
     }
 }
@@ -136,6 +145,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(write!(std::io::stdout(), "{}", recipe.to_toml())?)
         }
         Command::Plan(arguments) => arguments.run(),
+        Command::Data(command) => command.run(),
     }
 }
 

@@ -1,0 +1,103 @@
+//! The files of well-known data sets, told from the fields of their rows.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::value_path::Entry;
+use crate::{Mapping, Objective, ValuePath};
+
+/// The name of a format and what its rows mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Format {
+    /// Its name, such as `helpsteer`.
+    pub name: String,
+    /// What its rows mean.
+    pub mapping: Mapping,
+}
+
+/// A format as its file says it: how its rows are known, and the mapping.
+#[derive(Deserialize)]
+struct Known {
+    /// What stands in every row.
+    has: Vec<ValuePath>,
+    /// How a text in every row begins or ends.
+    #[serde(default)]
+    ends: Option<TextEnds>,
+    #[serde(flatten)]
+    mapping: Mapping,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextEnds {
+    at: ValuePath,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    suffix: String,
+}
+
+/// The formats; where the rows of one have the fields of another too, it comes first.
+const FORMATS: [(&str, &str); 13] = [
+    ("helpsteer", include_str!("formats/helpsteer.toml")),
+    ("helpsteer2-preference", include_str!("formats/helpsteer2-preference.toml")),
+    ("ultrafeedback", include_str!("formats/ultrafeedback.toml")),
+    ("beavertails", include_str!("formats/beavertails.toml")),
+    ("pku-saferlhf", include_str!("formats/pku-saferlhf.toml")),
+    ("truthfulqa-truth", include_str!("formats/truthfulqa-truth.toml")),
+    ("truthfulqa-info", include_str!("formats/truthfulqa-info.toml")),
+    ("xstest", include_str!("formats/xstest.toml")),
+    ("preference", include_str!("formats/preference.toml")),
+    ("hh-rlhf", include_str!("formats/hh-rlhf.toml")),
+    ("implicit-preference", include_str!("formats/implicit-preference.toml")),
+    ("unpaired-preference", include_str!("formats/unpaired-preference.toml")),
+    ("prompt-completion", include_str!("formats/prompt-completion.toml")),
+];
+
+impl Format {
+    /// The names of all formats.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FORMATS.into_iter().map(|(name, _)| name)
+    }
+
+    /// The format that a row belongs to, if it is a known one.
+    ///
+    /// ```
+    /// use moslim_data::Format;
+    ///
+    /// let row = serde_json::json!({"prompt": "Why?", "chosen": "Because.", "rejected": "No."});
+    /// assert_eq!(Format::of(&row).unwrap().name, "preference");
+    /// assert_eq!(Format::of(&serde_json::json!({"text": "Why?"})), None);
+    /// ```
+    pub fn of(row: &Value) -> Option<Self> {
+        FORMATS.into_iter().find_map(|(name, text)| {
+            let known: Known = toml::from_str(text).expect("the formats that come with the crate are tested");
+            known.matches(row).then(|| Self { name: name.into(), mapping: known.mapping })
+        })
+    }
+
+    /// MOSLIM's own format, with these objectives.
+    pub fn own(objectives: Vec<Objective>) -> Self {
+        let labels = objectives.iter().map(|objective| {
+            let key = objective.name.replace('.', r"\.");
+            format!("{:?} = {:?}\n", objective.name, format!("labels.{key}"))
+        });
+        let text = format!(
+            "[[answers]]\nprompt = \"prompt\"\nresponse = \"response\"\n[answers.labels]\n{}",
+            labels.collect::<String>()
+        );
+        let mapping: Mapping = toml::from_str(&text).expect("names and paths are quoted");
+        Self { name: "moslim".into(), mapping: Mapping { objectives, ..mapping } }
+    }
+}
+
+impl Known {
+    fn matches(&self, row: &Value) -> bool {
+        let entry = Entry { row, part: row };
+        self.has.iter().all(|path| path.find(entry).is_some())
+            && self.ends.as_ref().is_none_or(|ends| {
+                let text = ends.at.find(entry).and_then(Value::as_str);
+                text.is_some_and(|text| text.starts_with(&ends.prefix) && text.ends_with(&ends.suffix))
+            })
+    }
+}

@@ -1,0 +1,194 @@
+//! Files as rows, whatever they are written in: JSON lines, JSON, CSV, TSV or Parquet, each also compressed.
+//!
+//! Rows are read one at a time; only a JSON file that is one large object is held whole.
+
+mod json;
+mod tables;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// Where a row stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub row: RowNumber,
+}
+
+/// A row of a file, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowNumber {
+    /// The line that a row begins in.
+    Line(usize),
+    /// The number of a row in a file that has no lines.
+    Row(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.row {
+            RowNumber::Line(line) => write!(f, "{}:{line}", self.path.display()),
+            RowNumber::Row(row) => write!(f, "{}: row {row}", self.path.display()),
+        }
+    }
+}
+
+/// Why a row, or what comes after it, cannot be read.
+#[derive(Debug, Error)]
+pub enum RowError {
+    /// The system, or the compression.
+    #[error("cannot read: {0}")]
+    Read(#[from] std::io::Error),
+    /// Not JSON.
+    #[error("bad JSON at column {column}: {problem}")]
+    Json {
+        /// The column, counted in bytes from 1.
+        column: usize,
+        /// What the JSON parser says.
+        problem: String,
+    },
+    /// A line is longer than any row may be.
+    #[error("a line of more than {limit} bytes")]
+    TooLong {
+        /// What a line may have.
+        limit: usize,
+    },
+    /// Not CSV, or not as many fields as the header.
+    #[error("bad CSV: {0}")]
+    Csv(String),
+    /// Not Parquet.
+    #[error("bad Parquet: {0}")]
+    Parquet(String),
+}
+
+impl From<serde_json::Error> for RowError {
+    fn from(error: serde_json::Error) -> Self {
+        let message = error.to_string();
+        let problem = message.split_once(" at line ").map_or(message.as_str(), |(problem, _)| problem);
+        Self::Json { column: error.column(), problem: problem.into() }
+    }
+}
+
+/// Why a file cannot be read as rows at all.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It cannot be opened.
+    #[error("{}: cannot open: {cause}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// Its name does not say what it is written in.
+    #[error(
+        "{}: expected a name that ends in .jsonl, .json, .csv or .tsv, each perhaps with .gz or .zst, or in .parquet",
+        path.display()
+    )]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What the text of a file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    JsonLines,
+    Json,
+    Separated(u8),
+}
+
+/// The largest row, in bytes.
+const MAX_ROW: usize = 64 << 20;
+
+/// Reads the rows of a file one after the other; `take` ends the reading by breaking.
+///
+/// A row is a JSON value: an object for the rows of a table, with texts for CSV and TSV.
+/// After a row that cannot be read the reading goes on where the file allows it, which JSON lines do.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use moslim_data::read_rows;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("answers.csv");
+/// std::fs::write(&path, "question,score\n\"Why, oh why?\",3\n")?;
+/// read_rows(&path, |place, row| {
+///     assert_eq!(place.to_string(), format!("{}:2", path.display()));
+///     assert_eq!(row.unwrap(), serde_json::json!({"question": "Why, oh why?", "score": "3"}));
+///     ControlFlow::Continue(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// If the file cannot be opened, or its name says nothing about what it is written in.
+pub fn read_rows(
+    path: &Path,
+    mut take: impl FnMut(&Place, Result<Value, RowError>) -> ControlFlow<()>,
+) -> Result<(), FileError> {
+    let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    let layout = layout_of(path);
+    if layout.is_none() && !is_parquet {
+        return Err(FileError::Name { path: path.into() });
+    }
+    let file = File::open(path).map_err(|cause| FileError::Open { path: path.into(), cause })?;
+    let mut place = Place { path: path.into(), row: RowNumber::Row(1) };
+    let mut take_at = |row, value| {
+        place.row = row;
+        take(&place, value)
+    };
+    let Some((layout, compression)) = layout else {
+        tables::read_parquet(file, &mut take_at);
+        return Ok(());
+    };
+    let bytes: Box<dyn Read> = match compression {
+        None => Box::new(file),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
+        Some(_) => match ruzstd::decoding::StreamingDecoder::new(BufReader::new(file)) {
+            Ok(bytes) => Box::new(bytes),
+            Err(error) => {
+                let error = std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string());
+                let _ = take_at(RowNumber::Row(1), Err(error.into()));
+                return Ok(());
+            }
+        },
+    };
+    let mut bytes = BufReader::with_capacity(1 << 16, bytes);
+    match layout {
+        Layout::JsonLines => json::read_lines(&mut bytes, &mut take_at),
+        Layout::Json => json::read_document(&mut bytes, &mut take_at),
+        Layout::Separated(delimiter) => tables::read_separated(bytes, delimiter, &mut take_at),
+    }
+    Ok(())
+}
+
+/// Takes rows as they come.
+type Take<'a> = &'a mut dyn FnMut(RowNumber, Result<Value, RowError>) -> ControlFlow<()>;
+
+/// What the name of a text file says.
+fn layout_of(path: &Path) -> Option<(Layout, Option<&'static str>)> {
+    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    let (name, compression) = match name.rsplit_once('.')? {
+        (name, "gz") => (name.to_owned(), Some("gz")),
+        (name, "zst") => (name.to_owned(), Some("zst")),
+        _ => (name.clone(), None),
+    };
+    let layout = match name.rsplit_once('.')?.1 {
+        "jsonl" | "ndjson" => Layout::JsonLines,
+        "json" => Layout::Json,
+        "csv" => Layout::Separated(b','),
+        "tsv" => Layout::Separated(b'\t'),
+        _ => return None,
+    };
+    Some((layout, compression))
+}

@@ -1,0 +1,97 @@
+//! Tables: CSV, TSV and Parquet.
+
+use std::fs::File;
+use std::io::Read;
+
+use csv::{ByteRecord, ErrorKind, ReaderBuilder, Terminator};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::{Map, Value};
+
+use super::{RowError, RowNumber, Take};
+
+/// Reads rows of texts, named by the first row.
+pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        // Windows' line ends would be counted one row too late; their first half is cut off below.
+        .terminator(Terminator::Any(b'\n'))
+        .from_reader(bytes);
+    let header: Vec<String> = match reader.byte_headers() {
+        Ok(header) => header.iter().map(text).collect(),
+        Err(error) => {
+            let _ = take(RowNumber::Line(1), Err(problem(error)));
+            return;
+        }
+    };
+    let header: Vec<&str> =
+        header.iter().map(|name| name.trim_start_matches('\u{feff}').trim_end_matches('\r')).collect();
+    let mut record = ByteRecord::new();
+    loop {
+        let start = usize::try_from(reader.position().line()).unwrap_or(usize::MAX);
+        let row = match reader.read_byte_record(&mut record) {
+            Ok(false) => return,
+            Ok(true)
+                if header.len() > 1
+                    && record.as_slice().iter().all(|&byte| byte == b'\r')
+                    && record.len() == 1 =>
+            {
+                continue;
+            }
+            Ok(true) if record.len() != header.len() => {
+                Err(RowError::Csv(format!("{} fields, expected {}", record.len(), header.len())))
+            }
+            Ok(true) => {
+                let last = header.len() - 1;
+                let fields =
+                    header.iter().zip(record.iter().enumerate().map(|(index, field)| match index == last {
+                        true => field.strip_suffix(b"\r").unwrap_or(field),
+                        false => field,
+                    }));
+                Ok(Value::Object(
+                    fields.map(|(name, value)| ((*name).into(), text(value).into())).collect::<Map<_, _>>(),
+                ))
+            }
+            Err(error) => Err(problem(error)),
+        };
+        let line = record.position().map_or(start, |position| position.line() as usize);
+        let failed = matches!(row, Err(RowError::Read(_)));
+        if take(RowNumber::Line(line), row).is_break() || failed {
+            return;
+        }
+    }
+}
+
+/// A field as text: UTF-8, or Latin-1 where it is not.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
+    }
+}
+
+fn problem(error: csv::Error) -> RowError {
+    match error.into_kind() {
+        ErrorKind::Io(error) => RowError::Read(error),
+        other => RowError::Csv(format!("{other:?}")),
+    }
+}
+
+/// Reads the rows of a Parquet file.
+pub(super) fn read_parquet(file: File, take: Take<'_>) {
+    let failed = |error: parquet::errors::ParquetError| RowError::Parquet(error.to_string());
+    let mut number = 0;
+    let read = SerializedFileReader::new(file).and_then(|reader| {
+        for row in reader.get_row_iter(None)? {
+            let row = row?;
+            number += 1;
+            if take(RowNumber::Row(number), Ok(row.to_json_value())).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = read {
+        let _ = take(RowNumber::Row(number + 1), Err(failed(error)));
+    }
+}

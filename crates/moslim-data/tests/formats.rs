@@ -1,0 +1,195 @@
+//! One file of our own making for every known format, with the quirks of the real ones.
+
+use moslim_data::{Comparison, Format, Item, LabeledResponse, Mapping};
+use serde_json::{Value, json};
+
+/// What a row gives in the format it is known by; what it does not give, as a text.
+fn items(name: &str, row: &Value) -> Vec<Result<Item, String>> {
+    let format = Format::of(row).unwrap_or_else(|| panic!("{name}: no format"));
+    assert_eq!(format.name, name);
+    format.mapping.schema().unwrap();
+    format.mapping.items(row).into_iter().map(|item| item.map_err(|error| error.to_string())).collect()
+}
+
+fn answer(
+    prompt: &str,
+    response: &str,
+    levels: &[Option<usize>],
+    source: Option<&str>,
+) -> Result<Item, String> {
+    Ok(Item::Answer(LabeledResponse {
+        prompt: prompt.into(),
+        response: response.into(),
+        levels: levels.to_vec(),
+        source: source.map(Into::into),
+    }))
+}
+
+fn pair(objective: &str, prompt: &str, chosen: &str, rejected: &str) -> Result<Item, String> {
+    Ok(Item::Comparison(Comparison {
+        prompt: prompt.into(),
+        objective: objective.into(),
+        chosen: chosen.into(),
+        rejected: rejected.into(),
+    }))
+}
+
+#[test]
+fn helpsteer() {
+    let row = json!({"prompt": "p", "response": "r", "helpfulness": 4, "correctness": 0, "coherence": 3.0,
+        "complexity": null, "verbosity": "2"});
+    let levels = [Some(4), Some(0), Some(3), None, Some(2)];
+    assert_eq!(items("helpsteer", &row), [answer("p", "r", &levels, Some("human"))]);
+    let wrong = json!({"prompt": "p", "response": "r", "helpfulness": 5, "correctness": 0, "coherence": 3,
+        "complexity": 1, "verbosity": 2});
+    assert_eq!(items("helpsteer", &wrong), [Err("helpfulness: found 5, expected 0..=4".into())]);
+}
+
+#[test]
+fn helpsteer2_preference() {
+    let row = |strength: i32| {
+        json!({"split": "train", "prompt": "p", "response_1": "one", "response_2": "two",
+        "preference_strength": strength, "preference_statement": "s"})
+    };
+    let found = |strength| items("helpsteer2-preference", &row(strength));
+    assert_eq!(found(-3), [pair("helpfulness", "p", "one", "two")]);
+    assert_eq!(found(1), [pair("helpfulness", "p", "two", "one")]);
+    assert_eq!(found(0), [Err("the two answers are judged equal".into())]);
+}
+
+#[test]
+fn ultrafeedback_has_ratings_as_texts() {
+    let annotations = |rating: &str| {
+        json!({
+        "helpfulness": {"Rating": rating, "Rationale": "…", "Type": ["1"]}, "honesty": {"Rating": "N/A"},
+        "instruction_following": {"Rating": "1"}, "truthfulness": {"Rating": "3"}})
+    };
+    let row = json!({"source": "evol", "instruction": "Say 🦀.", "models": ["a", "b"], "completions": [
+        {"model": "a", "response": "🦀", "annotations": annotations("5")},
+        {"model": "b", "response": "no", "annotations": annotations("N/A")},
+        {"model": "c", "response": "no", "annotations": annotations("6")}]});
+    assert_eq!(
+        items("ultrafeedback", &row),
+        [
+            answer("Say 🦀.", "🦀", &[Some(4), None, Some(0), Some(2)], Some("model")),
+            answer("Say 🦀.", "no", &[None, None, Some(0), Some(2)], Some("model")),
+            Err("helpfulness: found 6, expected 1..=5".into()),
+        ]
+    );
+}
+
+#[test]
+fn beavertails() {
+    let row = json!({"prompt": "p", "response": "r", "is_safe": false, "category": {
+        "animal_abuse": false, "child_abuse": false, "controversial_topics,politics": false,
+        "discrimination,stereotype,injustice": true, "drug_abuse,weapons,banned_substance": false,
+        "financial_crime,property_crime,theft": false, "hate_speech,offensive_language": true,
+        "misinformation_regarding_ethics,laws_and_safety": false, "non_violent_unethical_behavior": false,
+        "privacy_violation": false, "self_harm": false, "sexually_explicit,adult_content": false,
+        "terrorism,organized_crime": false, "violence,aiding_and_abetting,incitement": true}});
+    let mut levels = vec![Some(0); 15];
+    for yes in [4, 7, 14] {
+        levels[yes] = Some(1);
+    }
+    assert_eq!(items("beavertails", &row), [answer("p", "r", &levels, Some("human"))]);
+}
+
+#[test]
+fn pku_saferlhf_names_the_better_and_the_safer_one() {
+    let row = json!({"prompt": "p", "response_0": "zero", "response_1": "one", "is_response_0_safe": true,
+        "is_response_1_safe": false, "better_response_id": 1, "safer_response_id": 0});
+    assert_eq!(
+        items("pku-saferlhf", &row),
+        [
+            answer("p", "zero", &[Some(1)], None),
+            answer("p", "one", &[Some(0)], None),
+            pair("helpfulness", "p", "one", "zero"),
+            pair("harmlessness", "p", "zero", "one"),
+        ]
+    );
+}
+
+#[test]
+fn truthfulqa_judges_and_xstest() {
+    let row = json!({"prompt": "Q: Why?\nA: Because: A: is.\nTrue:", "completion": " yes"});
+    assert_eq!(
+        items("truthfulqa-truth", &row),
+        [answer("Why?", "Because: A: is.", &[Some(1)], Some("human"))]
+    );
+    let row = json!({"prompt": "Q: Why?\nA: No.\nHelpful:", "completion": " no"});
+    assert_eq!(items("truthfulqa-info", &row), [answer("Why?", "No.", &[Some(0)], Some("human"))]);
+    let row = json!({"id": "1", "prompt": "p", "completion": "c", "final_label": "3_partial_refusal"});
+    assert_eq!(items("xstest", &row), [answer("p", "c", &[Some(1)], Some("human"))]);
+}
+
+#[test]
+fn hh_rlhf_shares_all_turns_but_the_last() {
+    let before = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?";
+    let row = json!({"chosen": format!("{before}\n\nAssistant: Because."), "rejected": format!("{before}\n\nAssistant:")});
+    let prompt = "Hi\n\nAssistant: Hello\n\nHuman: Why?";
+    assert_eq!(items("hh-rlhf", &row), [pair("preference", prompt, "Because.", "")]);
+    let undivided = json!({"chosen": "\n\nHuman: Hi", "rejected": "x"});
+    assert_eq!(items("hh-rlhf", &undivided), [Err(r#"chosen: found no "\n\nAssistant:""#.into())]);
+}
+
+#[test]
+fn types_of_trl() {
+    let user = |content: &str| json!({"role": "user", "content": content});
+    let assistant = |content: &str| json!({"role": "assistant", "content": content});
+    let row = json!({"prompt": "p", "chosen": "c", "rejected": "r"});
+    assert_eq!(items("preference", &row), [pair("preference", "p", "c", "r")]);
+    let row = json!({"prompt": [user("p")], "chosen": [assistant("c")], "rejected": [assistant("r")]});
+    assert_eq!(items("preference", &row), [pair("preference", "p", "c", "r")]);
+    let row = json!({"chosen": [user("a"), assistant("b"), user("p"), assistant("c")], "rejected": [user("a"),
+        assistant("b"), user("p"), assistant("r")]});
+    let prompt = "Human: a\n\nAssistant: b\n\nHuman: p";
+    assert_eq!(items("implicit-preference", &row), [pair("preference", prompt, "c", "r")]);
+    let row = json!({"prompt": "p", "completion": "c", "label": true});
+    assert_eq!(items("unpaired-preference", &row), [answer("p", "c", &[Some(1)], None)]);
+    let row = json!({"prompt": [user("p")], "completion": [assistant("c")]});
+    assert_eq!(items("prompt-completion", &row), [answer("p", "c", &[], None)]);
+    let row = json!({"prompt": 3, "completion": "c"});
+    assert_eq!(
+        items("prompt-completion", &row),
+        [Err("prompt: 3, expected a text or a list of turns".into())]
+    );
+}
+
+#[test]
+fn a_mapping_of_ones_own() {
+    let text = r#"
+        missing = ["-"]
+        objectives = [{ name = "tone", levels = ["cold", "neutral", "warm"] }, { name = "kept", scale = [0, 1] }]
+        [[answers]]
+        each = "answers.*"
+        prompt = "$.q"
+        response = "text"
+        labels = { tone = { at = "score", bins = [20, 70.5] }, kept = { level = "1" } }
+    "#;
+    let mapping: Mapping = toml::from_str(text).unwrap();
+    let scores = [json!(19.9), json!("20"), json!(70.5), json!("-"), json!(null), json!("many")];
+    let answers: Vec<Value> = scores.iter().map(|score| json!({"text": "t", "score": score})).collect();
+    let found: Vec<Result<Option<usize>, String>> = mapping
+        .items(&json!({"q": "?", "answers": answers}))
+        .into_iter()
+        .map(|item| match item {
+            Ok(Item::Answer(answer)) => Ok(answer.levels[0]),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        })
+        .collect();
+    let expected = [
+        Ok(Some(0)),
+        Ok(Some(1)),
+        Ok(Some(2)),
+        Ok(None),
+        Ok(None),
+        Err("tone: found many, expected a number".into()),
+    ];
+    assert_eq!(found, expected);
+    let found = mapping.items(&json!({"q": " ", "answers": [{"text": "t"}]}));
+    assert_eq!(found[0].as_ref().unwrap_err().to_string(), "$.q: empty, expected a text");
+    assert!(
+        toml::from_str::<Mapping>("answer = []").unwrap_err().to_string().contains("unknown field `answer`")
+    );
+}

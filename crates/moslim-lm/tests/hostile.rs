@@ -252,11 +252,13 @@ fn indices_of_shards() {
     let folder = sound();
     let folder = folder.path();
     let outside = tempfile::tempdir().unwrap();
-    let whole = folder.join("model.safetensors");
+    // An index counts where no whole file stands beside it.
+    let shard = folder.join("model-00001-of-00001.safetensors");
+    std::fs::rename(folder.join("model.safetensors"), &shard).unwrap();
     let elsewhere = outside.path().join("model.safetensors");
-    std::fs::copy(&whole, &elsewhere).unwrap();
+    std::fs::copy(&shard, &elsewhere).unwrap();
     let index = |file: &str| {
-        let bytes = std::fs::read(&whole).unwrap();
+        let bytes = std::fs::read(&shard).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let map: serde_json::Map<String, Value> =
             tensors.names().into_iter().map(|name| (name.into(), file.into())).collect();
@@ -266,7 +268,7 @@ fn indices_of_shards() {
         )
         .unwrap();
     };
-    index("model.safetensors");
+    index("model-00001-of-00001.safetensors");
     assert!(ModelFolder::read(folder, &Device::default()).is_ok());
     proptest!(settings(400), |(damage in any_damage())| {
         survives(folder, "model.safetensors.index.json", &damage, Damage::apply_to_json, read_model)?;

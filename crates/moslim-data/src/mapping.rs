@@ -7,8 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::conversation::{as_text, turns_of};
-use crate::objective::integer;
-use crate::value_path::Entry;
+use crate::value_path::{Entry, scalar, shortened};
 use crate::{Comparison, Item, LabeledResponse, Level, Objective, ObjectiveSchema, ValuePath};
 
 /// What the rows of a file mean.
@@ -103,6 +102,9 @@ pub struct TextPart {
     /// Divides the text where it stands last.
     #[serde(default)]
     pub divider: Option<String>,
+    /// Whether it divides the text where it stands first instead.
+    #[serde(default)]
+    pub at_first: bool,
     /// Which side of the divider, or of a list of turns: what comes before the last one, or the last one.
     #[serde(default)]
     pub side: Option<Side>,
@@ -304,7 +306,11 @@ impl TextPart {
         };
         let Some(divider) = &self.divider else { return Ok(text.into()) };
         let undivided = || MappingError::Undivided { path: self.at.clone(), divider: divider.clone() };
-        let (before, last) = text.rsplit_once(divider.as_str()).ok_or_else(undivided)?;
+        let sides = match self.at_first {
+            true => text.split_once(divider.as_str()),
+            false => text.rsplit_once(divider.as_str()),
+        };
+        let (before, last) = sides.ok_or_else(undivided)?;
         Ok(match self.side {
             Some(Side::Before) => before.trim().into(),
             _ => last.trim().into(),
@@ -365,31 +371,5 @@ impl LabelAt {
             }
             _ => named(text),
         }
-    }
-}
-
-/// A value as people would write it: `4.0` is 4.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) => {
-            let text = number.to_string();
-            let whole = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 1e15);
-            Some(match (integer(&text), whole) {
-                (None, Some(whole)) => (whole as i64).to_string(),
-                _ => text,
-            })
-        }
-        _ => None,
-    }
-}
-
-/// As much of a value as an error shows.
-fn shortened(text: &str) -> String {
-    const SHOWN: usize = 40;
-    match text.chars().count() > SHOWN {
-        true => text.chars().take(SHOWN).chain(['…']).collect(),
-        false => text.into(),
     }
 }

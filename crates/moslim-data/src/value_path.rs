@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::objective::integer;
+
 /// Where a value stands in a row: keys and positions (from 0) with dots between them; `*` means every one.
 ///
 /// In a key, `\.` is a dot.
@@ -81,6 +83,32 @@ fn inside<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
             position.parse::<usize>().ok().and_then(|index| elements.get(index)).into_iter().collect()
         }
         _ => vec![],
+    }
+}
+
+/// A value as people would write it: `4.0` is 4.
+pub(crate) fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) => {
+            let text = number.to_string();
+            let whole = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 1e15);
+            Some(match (integer(&text), whole) {
+                (None, Some(whole)) => (whole as i64).to_string(),
+                _ => text,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// As much of a value as an error shows.
+pub(crate) fn shortened(text: &str) -> String {
+    const SHOWN: usize = 40;
+    match text.chars().count() > SHOWN {
+        true => text.chars().take(SHOWN).chain(['…']).collect(),
+        false => text.into(),
     }
 }
 

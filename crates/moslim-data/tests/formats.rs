@@ -111,10 +111,10 @@ fn pku_saferlhf_names_the_better_and_the_safer_one() {
 
 #[test]
 fn truthfulqa_judges_and_xstest() {
-    let row = json!({"prompt": "Q: Why?\nA: Because: A: is.\nTrue:", "completion": " yes"});
+    let row = json!({"prompt": "Q: Why?\nA: Because:\nA: is.\nTrue:", "completion": " yes"});
     assert_eq!(
         items("truthfulqa-truth", &row),
-        [answer("Why?", "Because: A: is.", &[Some(1)], Some("human"))]
+        [answer("Why?", "Because:\nA: is.", &[Some(1)], Some("human"))]
     );
     let row = json!({"prompt": "Q: Why?\nA: No.\nHelpful:", "completion": " no"});
     assert_eq!(items("truthfulqa-info", &row), [answer("Why?", "No.", &[Some(0)], Some("human"))]);

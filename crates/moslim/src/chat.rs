@@ -122,8 +122,9 @@ fn read_line() -> anyhow::Result<Option<String>> {
         write!(std::io::stderr(), "> ")?;
         std::io::stderr().flush()?;
     }
-    let mut line = String::new();
-    Ok((std::io::stdin().lock().read_line(&mut line)? > 0).then(|| line.trim().into()))
+    let mut line = Vec::new();
+    let n = std::io::stdin().lock().read_until(b'\n', &mut line)?;
+    Ok((n > 0).then(|| String::from_utf8_lossy(&line).trim().into()))
 }
 
 fn write(text: &str) -> std::io::Result<()> {

@@ -148,6 +148,12 @@ impl Recipe {
         }
         if let Some(lora) = &self.lora {
             at_least("lora.r", lora.r, 1, "at least 1")?;
+            let malformed = |error: moslim_lm::LmError| RecipeError::Malformed {
+                recipe: recipe.into(),
+                reason: error.to_string(),
+                suggestion: String::new(),
+            };
+            lora.config().check("lora".as_ref()).map_err(malformed)?;
         }
         at_least("evaluation.prompts", self.evaluation.prompts, 1, "at least 1")?;
         at_least("evaluation.resamples", self.evaluation.resamples, 1, "at least 1")?;

@@ -29,6 +29,14 @@ fn recipes_that_cannot_be_used() {
             "policy.rloo.sampling.min_p: found 0.1, expected that of the whole",
         ),
         ("lora.r=0", "missing field `lora_alpha`"),
+        (
+            r#"lora={ r = 2, lora_alpha = 4, target_modules = "(" }"#,
+            "lora: target_modules: found (, expected a pattern",
+        ),
+        (
+            "lora={ r = 99999999, lora_alpha = 4, target_modules = [] }",
+            "lora: r: found 99999999, expected 1..=",
+        ),
         ("sft.precision=f16", "unknown variant `f16`, expected `f32` or `bf16`"),
     ] {
         let message = failure(&moslim(&["recipe", "--set", change]), 1);

@@ -1,6 +1,6 @@
 //! The files of well-known data sets, told from the fields of their rows.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::value_path::Entry;
@@ -27,7 +27,7 @@ struct Known {
     mapping: Mapping,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TextEnds {
     at: ValuePath,

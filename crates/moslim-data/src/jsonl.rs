@@ -1,4 +1,4 @@
-//! Preference files: one record per line. The only place of this crate where files are opened.
+//! Preference files in MOSLIM's own format: one record per line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Lines, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::record_json::{RecordError, record_from_json, record_to_json};
-use crate::{LabeledResponse, ObjectiveSchema};
+use crate::{LabeledResponse, ObjectiveSchema, RowError};
 
 /// Reads every record of a file.
 ///
@@ -99,7 +99,9 @@ impl<R: BufRead> Iterator for RecordReader<'_, R> {
     fn next(&mut self) -> Option<Self::Item> {
         let is_blank = |line: &io::Result<String>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
         let (index, line) = self.lines.find(|(_, line)| !is_blank(line))?;
-        let record = line.map_err(RecordError::from).and_then(|line| record_from_json(&line, self.schema));
+        let record = line
+            .map_err(|error| RowError::from(error).into())
+            .and_then(|line| record_from_json(&line, self.schema));
         Some(record.map_err(|problem| DataError::Record {
             path: self.path.clone(),
             line: index + 1,

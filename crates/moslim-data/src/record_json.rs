@@ -4,13 +4,13 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::objective::integer;
-use crate::{LabeledResponse, Level, Objective, ObjectiveSchema};
+use crate::{LabeledResponse, Level, Objective, ObjectiveSchema, RowError};
 
 const FIELDS: [&str; 4] = ["prompt", "response", "labels", "source"];
 
 /// Reads one record.
 pub(crate) fn record_from_json(text: &str, schema: &ObjectiveSchema) -> Result<LabeledResponse, RecordError> {
-    let mut fields: Map<String, Value> = serde_json::from_str(text)?;
+    let mut fields: Map<String, Value> = serde_json::from_str(text).map_err(RowError::from)?;
     if let Some(found) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
         return Err(RecordError::UnknownField { found: found.clone(), expected: FIELDS.join(", ") });
     }
@@ -49,17 +49,9 @@ pub(crate) fn record_to_json(record: &LabeledResponse, schema: &ObjectiveSchema)
 /// What is wrong with a record.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The line cannot be read, for instance because it is not UTF-8.
-    #[error("cannot read: {0}")]
-    Read(#[from] std::io::Error),
-    /// The line is no JSON object.
-    #[error("bad JSON at column {column}: {problem}")]
-    Json {
-        /// The column, counted in bytes from 1.
-        column: usize,
-        /// What the JSON parser says.
-        problem: String,
-    },
+    /// The line cannot be read, or is no JSON object.
+    #[error(transparent)]
+    Row(#[from] RowError),
     /// A field that must be there is not, or is null.
     #[error("missing field `{field}`")]
     Missing {
@@ -108,15 +100,6 @@ pub enum RecordError {
         /// The levels that the objective has.
         expected: String,
     },
-}
-
-impl From<serde_json::Error> for RecordError {
-    fn from(error: serde_json::Error) -> Self {
-        let message = error.to_string();
-        // The parser's own position starts with "line 1" for every record, which would contradict the file's line.
-        let problem = message.split_once(" at line ").map_or(message.as_str(), |(problem, _)| problem);
-        Self::Json { column: error.column(), problem: problem.into() }
-    }
 }
 
 fn optional_text((field, value): (&'static str, Value)) -> Result<Option<String>, RecordError> {

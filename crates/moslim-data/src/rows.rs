@@ -72,6 +72,7 @@ pub enum RowError {
 impl From<serde_json::Error> for RowError {
     fn from(error: serde_json::Error) -> Self {
         let message = error.to_string();
+        // The parser counts lines from 1 in every row, which would contradict the file's line.
         let problem = message.split_once(" at line ").map_or(message.as_str(), |(problem, _)| problem);
         Self::Json { column: error.column(), problem: problem.into() }
     }

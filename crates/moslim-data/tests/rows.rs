@@ -138,6 +138,14 @@ fn parquet() {
     let bytes = std::fs::read(&path).unwrap();
     let broken = rows_of("b.parquet", &bytes[..bytes.len() - 20]);
     assert!(broken[0].1.as_ref().unwrap_err().starts_with("bad Parquet: "), "{broken:?}");
+    // Whatever byte is wrong, rows or an error come of it.
+    for index in 0..bytes.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= flip;
+            let _ = rows_of("c.parquet", &damaged);
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use csv::{ByteRecord, ErrorKind, ReaderBuilder, Terminator};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::errors::ParquetError;
+use parquet::file::reader::SerializedFileReader;
+use parquet::record::reader::RowIter;
 use serde_json::{Map, Value};
 
 use super::{RowError, RowNumber, Take};
@@ -79,19 +82,31 @@ fn problem(error: csv::Error) -> RowError {
 
 /// Reads the rows of a Parquet file.
 pub(super) fn read_parquet(file: File, take: Take<'_>) {
-    let failed = |error: parquet::errors::ParquetError| RowError::Parquet(error.to_string());
-    let mut number = 0;
-    let read = SerializedFileReader::new(file).and_then(|reader| {
-        for row in reader.get_row_iter(None)? {
-            let row = row?;
-            number += 1;
-            if take(RowNumber::Row(number), Ok(row.to_json_value())).is_break() {
-                break;
-            }
+    let rows = guarded(|| Ok(RowIter::from_file_into(Box::new(SerializedFileReader::new(file)?))));
+    let mut rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => {
+            let _ = take(RowNumber::Row(1), Err(error));
+            return;
         }
-        Ok(())
-    });
-    if let Err(error) = read {
-        let _ = take(RowNumber::Row(number + 1), Err(failed(error)));
+    };
+    for number in 1.. {
+        let row = match guarded(|| rows.next().map(|row| Ok(row?.to_json_value())).transpose()) {
+            Ok(None) => return,
+            Ok(Some(row)) => Ok(row),
+            Err(error) => Err(error),
+        };
+        let failed = row.is_err();
+        if take(RowNumber::Row(number), row).is_break() || failed {
+            return;
+        }
+    }
+}
+
+/// Calls the library, which panics on some files that contradict themselves.
+fn guarded<T>(call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, RowError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| RowError::Parquet(error.to_string())),
+        Err(_) => Err(RowError::Parquet("the file contradicts itself".into())),
     }
 }

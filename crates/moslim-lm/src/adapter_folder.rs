@@ -6,7 +6,7 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use crate::checkpoint::{check_bytes, load_files, save_tensors};
+use crate::checkpoint::{FileNames, check_bytes, load_files, save_tensors};
 use crate::{CausalLm, LmError, LoraConfig, write_json};
 
 /// The embedding, which a model may use as its vocabulary matrix too.
@@ -47,14 +47,19 @@ impl LoraConfig {
             });
         check_bytes(std::slice::from_ref(&weights), weights.clone(), n_weights.sum())?;
         let mut model = base.with_adapter(&config, &mut ChaCha8Rng::seed_from_u64(0), &path)?;
-        let rename = |store: SafetensorsStore| {
+        let read = |store: SafetensorsStore| {
             store
                 .with_key_remapping(r"^base_model\.model\.", "")
                 .with_key_remapping(r"\.lora_A\.", ".lora.a.")
                 .with_key_remapping(r"\.lora_B\.", ".lora.b.")
         };
-        let of_adapter = |name: &str| name.contains(".lora.") || config.saves(name);
-        load_files(&mut model, std::slice::from_ref(&weights), &weights, rename, of_adapter)?;
+        let spell = |name: &str| {
+            let name = name.replace(".lora.a.", ".lora_A.").replace(".lora.b.", ".lora_B.");
+            format!("base_model.model.{name}")
+        };
+        let expected = |name: &str| name.contains(".lora.") || config.saves(name);
+        let names = FileNames { read: &read, spell: &spell, expected: &expected };
+        load_files(&mut model, std::slice::from_ref(&weights), &weights, &names)?;
         Ok((config, model))
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use burn::module::{ModuleMapper, Param};
-use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+use burn::store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use burn::tensor::{DType, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -137,19 +137,30 @@ pub(crate) fn save_tensors<M: ModuleSnapshot>(
 /// The module is then partly overwritten and must not be used.
 pub fn load_weights<M: ModuleSnapshot>(module: &mut M, folder: &Path) -> Result<(), LmError> {
     let (files, named_by) = weight_files(folder)?;
-    load_files(module, &files, &named_by, |store| store, |_| true)
+    let names = FileNames { read: &|store| store, spell: &str::to_owned, expected: &|_| true };
+    load_files(module, &files, &named_by, &names)
+}
+
+/// How weight files name what a module holds, beyond what differs between PyTorch and Burn.
+pub(crate) struct FileNames<'a> {
+    /// Turns the names of the files into those of the module.
+    pub(crate) read: &'a dyn Fn(SafetensorsStore) -> SafetensorsStore,
+    /// And one name back.
+    pub(crate) spell: &'a dyn Fn(&str) -> String,
+    /// Whether a weight of the module is to be read: others are not missing, and an error if they are there.
+    pub(crate) expected: &'a dyn Fn(&str) -> bool,
 }
 
 /// Reads the weights of some files into a module; `named_by` stands in errors about all of them.
-///
-/// `prepare` may rename tensors; only the `expected` ones are to be read: others are not missing, and an error if they are there.
 pub(crate) fn load_files<M: ModuleSnapshot>(
     module: &mut M,
     files: &[PathBuf],
     named_by: &Path,
-    prepare: impl Fn(SafetensorsStore) -> SafetensorsStore,
-    expected: impl Fn(&str) -> bool,
+    names: &FileNames<'_>,
 ) -> Result<(), LmError> {
+    let &FileNames { read, spell, expected } = names;
+    let stored = stored_as(module);
+    let spelled = |name: &str| spell(stored.get(name).map_or(name, |stored| &stored.name));
     let mut problems = Vec::new();
     let mut missing: Option<BTreeSet<String>> = None;
     for file in files {
@@ -159,25 +170,54 @@ pub(crate) fn load_files<M: ModuleSnapshot>(
             .allow_partial(true)
             .validate(false);
         let result = module
-            .load_from(&mut prepare(store))
+            .load_from(&mut read(store))
             .map_err(|error| LmError::Weights { path: file.clone(), problems: error.to_string() })?;
-        problems.extend(result.errors.iter().map(ToString::to_string));
+        problems.extend(result.errors.iter().map(|error| match error {
+            ApplyError::ShapeMismatch { path, found, .. } if stored.contains_key(path) => {
+                let Stored { shape, transposed, .. } = &stored[path];
+                let mut found = found.to_vec();
+                if *transposed {
+                    found.reverse();
+                }
+                format!("{}: shape {found:?}, expected {shape:?}", spelled(path))
+            }
+            other => other.to_string(),
+        }));
         // Tables that old checkpoints carry along and every implementation computes.
         let unused = result.unused.iter().filter(|name| !name.ends_with("rotary_emb.inv_freq"));
-        problems.extend(unused.map(|name| format!("unexpected {name}")));
         // What is in the module, but not what is to be read.
         let others = result.applied.iter().filter(|name| !expected(name));
-        problems.extend(others.map(|name| format!("unexpected {name}")));
+        problems.extend(unused.chain(others).map(|name| format!("unexpected {}", spelled(name))));
         let here: BTreeSet<String> = result.missing.into_iter().map(|(name, _)| name).collect();
         missing = Some(missing.map_or(here.clone(), |so_far| so_far.intersection(&here).cloned().collect()));
     }
     let missing = missing.into_iter().flatten().filter(|name| expected(name));
-    problems.extend(missing.map(|name| format!("missing {name}")));
+    problems.extend(missing.map(|name| format!("missing {}", spelled(&name))));
     *module = module.clone().map(&mut ToF32);
     match problems.is_empty() {
         true => Ok(()),
         false => Err(LmError::Weights { path: named_by.into(), problems: problems.join("; ") }),
     }
+}
+
+/// A weight of a module as PyTorch stores it.
+struct Stored {
+    name: String,
+    shape: Vec<usize>,
+    transposed: bool,
+}
+
+/// The weights of a module by their names in it.
+fn stored_as<M: ModuleSnapshot>(module: &M) -> BTreeMap<String, Stored> {
+    let here = module.collect(None, None, false);
+    let there = module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), false);
+    let pairs = here.into_iter().zip(there).map(|(here, there)| {
+        let (shape, mut reversed) = (there.shape.to_vec(), here.shape.to_vec());
+        reversed.reverse();
+        let transposed = shape.len() == 2 && shape == reversed;
+        (here.name, Stored { name: there.name, shape, transposed })
+    });
+    pairs.collect()
 }
 
 /// The weight files of a folder, and the file that an error about them names.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::family::OptionalWeights;
-use crate::{Family, LmError, RopeScaling, read_json};
+use crate::token_ids::optional_id;
+use crate::{Family, LmError, RopeScaling, TokenIds, read_json};
 
 /// The shape of a decoder, with the keys of Hugging Face's `config.json`.
 ///
@@ -17,7 +18,7 @@ pub struct ModelConfig {
     /// The family.
     pub model_type: Family,
     /// The class that transformers loads the folder with.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list_or_null")]
     pub architectures: Vec<String>,
     /// Number of token ids.
     pub vocab_size: usize,
@@ -52,13 +53,13 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_parameters: Option<Value>,
     /// The token that begins a sequence.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_id")]
     pub bos_token_id: Option<u32>,
     /// The tokens that end an answer.
     #[serde(default)]
     pub eos_token_id: Option<TokenIds>,
     /// The token that fills a batch.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_id")]
     pub pad_token_id: Option<u32>,
     /// The activation of the feed-forward layer; only `silu` is supported.
     #[serde(default = "silu")]
@@ -80,24 +81,8 @@ pub struct ModelConfig {
     pub other: Map<String, Value>,
 }
 
-/// One token id or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TokenIds {
-    /// One.
-    One(u32),
-    /// Several, any of them.
-    Any(Vec<u32>),
-}
-
-impl TokenIds {
-    /// The ids as a list.
-    pub fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(id) => std::slice::from_ref(id),
-            Self::Any(ids) => ids,
-        }
-    }
+fn list_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 fn silu() -> String {
@@ -385,6 +370,18 @@ mod tests {
         ] {
             read(&with(family, change)).unwrap();
         }
+    }
+
+    #[test]
+    fn what_some_files_write_for_nothing() {
+        let config =
+            read(&with("llama", r#", "architectures": null, "bos_token_id": null, "pad_token_id": -1"#))
+                .unwrap();
+        assert_eq!((config.architectures.len(), config.bos_token_id, config.pad_token_id), (0, None, None));
+        assert!(read(&with("llama", r#", "pad_token_id": 4294967296"#)).is_err());
+        let llama3 = r#", "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+            "high_freq_factor": 4, "original_max_position_embeddings": 64.0}"#;
+        read(&with("llama", llama3)).unwrap();
     }
 
     #[test]

@@ -33,7 +33,8 @@ const COMPACT_BELOW: f64 = 0.75;
 
 /// Samples `n_samples` answers to every prompt; the answers to one prompt stand together and share one prefill.
 ///
-/// The draws of answer `i` depend on `rng` and `i` alone.
+/// The draws of answer `i` depend on `rng` and `i` alone: with the same prompt and `rng.from_row(i)` it is written again
+/// by itself, as the first answer.
 ///
 /// # Panics
 /// If a prompt is empty.
@@ -68,7 +69,7 @@ pub fn generate_each(
     let parts: Vec<(usize, &CausalLm, usize, &[Vec<u32>])> =
         jobs.iter().copied().enumerate().flat_map(parts_of).collect();
     let written = in_parallel(&device, parts, |(job, model, first_row, batch)| {
-        (job, Decoding { params, stops, rng, first_row }.run(model, batch, n_samples, |_| {}))
+        (job, Decoding { params, stops, rng: rng.from_row(first_row) }.run(model, batch, n_samples, |_| {}))
     });
     let mut answers = vec![vec![]; jobs.len()];
     written.into_iter().for_each(|(job, of_part)| answers[job].extend(of_part));
@@ -89,7 +90,7 @@ pub fn stream(
     rng: &TokenRng,
     mut on_token: impl FnMut(&[u32]),
 ) -> Generated {
-    let decoding = Decoding { params, stops, rng, first_row: 0 };
+    let decoding = Decoding { params, stops, rng: *rng };
     let answers = decoding.run(model, &[prompt.to_vec()], 1, |answers| on_token(&answers[0].tokens));
     answers.into_iter().next().expect("one prompt has one answer")
 }
@@ -98,9 +99,7 @@ pub fn stream(
 struct Decoding<'a> {
     params: &'a SamplingParams,
     stops: &'a Stops,
-    rng: &'a TokenRng,
-    /// The number of the batch's first answer among all.
-    first_row: usize,
+    rng: TokenRng,
 }
 
 impl Decoding<'_> {
@@ -111,7 +110,7 @@ impl Decoding<'_> {
         n_samples: usize,
         mut on_position: impl FnMut(&[Generated]),
     ) -> Vec<Generated> {
-        let &Self { params, stops, rng, first_row } = self;
+        let &Self { params, stops, rng } = self;
         let longest = prompts.iter().map(Vec::len).max().expect("at least one prompt");
         let mut cache = KvCache::with_capacity(longest + params.max_new_tokens);
         let prompt_rows: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
@@ -135,8 +134,7 @@ impl Decoding<'_> {
                 let answer = &mut answers[row];
                 if !answer.finished {
                     let seen = [prompts[row / n_samples].as_slice(), &answer.tokens];
-                    let (token, logprob) =
-                        draw(logits, params, &seen, || rng.uniform(first_row + row, position));
+                    let (token, logprob) = draw(logits, params, &seen, || rng.uniform(row, position));
                     answer.tokens.push(token);
                     answer.logprobs.push(logprob);
                     answer.finished = stops.end(&answer.tokens);

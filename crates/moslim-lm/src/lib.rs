@@ -4,6 +4,7 @@ mod adapter_folder;
 mod cache;
 mod checkpoint;
 mod config;
+mod conversation;
 mod error;
 mod family;
 mod footprint;
@@ -24,6 +25,7 @@ mod special_tokens;
 mod stops;
 mod template;
 mod text_stream;
+mod token_ids;
 mod tokenizer;
 mod tokenizer_training;
 
@@ -31,7 +33,7 @@ pub use cache::KvCache;
 pub use checkpoint::{
     check_size, load_weights, read_json, save_weights, write_folder, write_json, write_text,
 };
-pub use config::{ModelConfig, TokenIds};
+pub use config::ModelConfig;
 pub use error::LmError;
 pub use family::Family;
 pub use footprint::BYTES_PER_NUMBER;
@@ -49,8 +51,9 @@ pub use sequence::{Exchange, ResponseLogprobs, final_states, response_distributi
 pub use sft::{EpochBatches, sft_gradients};
 pub use special_tokens::SpecialTokens;
 pub use stops::Stops;
-pub use template::{ChatTemplate, Message, Rendered};
+pub use template::{ChatTemplate, Message};
 pub use text_stream::TextStream;
+pub use token_ids::TokenIds;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_training::TokenizerKind;
 

@@ -108,15 +108,15 @@ impl ModelFolder {
         self.tokenizer.write(folder)
     }
 
-    /// The tokens at which an answer ends: the end tokens of the tokenizer and of both configurations, and the begin
-    /// token, which no answer holds.
+    /// The tokens at which an answer ends: the end tokens of the tokenizer, of its chat template and of both
+    /// configurations, and the begin token, which no answer holds.
     pub fn stops(&self) -> Stops {
         let generation = self.source.as_ref().and_then(|source| source.generation_config.as_ref());
         let generation = generation.and_then(|(_, generation)| generation.eos_token_id.as_ref());
         let configured = [self.config.eos_token_id.as_ref(), generation];
         let configured = configured.into_iter().flatten().flat_map(|ids| ids.as_slice().iter().copied());
-        let mut stops: Vec<u32> =
-            [self.tokenizer.eos()].into_iter().chain(self.tokenizer.bos()).chain(configured).collect();
+        let own = [self.tokenizer.eos(), self.tokenizer.answer_end()];
+        let mut stops: Vec<u32> = own.into_iter().chain(self.tokenizer.bos()).chain(configured).collect();
         stops.sort_unstable();
         stops.dedup();
         Stops::from(stops)

@@ -23,7 +23,7 @@ pub enum RopeScaling {
         /// Wavelengths below the original context divided by this are kept.
         high_freq_factor: f64,
         /// The context of pretraining, in tokens.
-        original_max_position_embeddings: usize,
+        original_max_position_embeddings: f64,
     },
 }
 
@@ -42,6 +42,9 @@ impl RopeScaling {
             {
                 Err(format!("low_freq_factor {low_freq_factor} and high_freq_factor {high_freq_factor}"))
             }
+            Self::Llama3 { original_max_position_embeddings: context, .. } if !is_factor(context) => {
+                Err(format!("original_max_position_embeddings {context}"))
+            }
             _ => Ok(()),
         }
     }
@@ -57,18 +60,14 @@ pub(crate) fn frequencies(head_dim: usize, theta: f64, scaling: RopeScaling) -> 
             factor,
             low_freq_factor,
             high_freq_factor,
-            original_max_position_embeddings,
-        } => {
-            let context = original_max_position_embeddings as f64;
-            plain
-                .map(|frequency| {
-                    let turns = context * frequency / std::f64::consts::TAU;
-                    let kept =
-                        ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
-                    frequency * (kept + (1.0 - kept) / factor)
-                })
-                .collect()
-        }
+            original_max_position_embeddings: context,
+        } => plain
+            .map(|frequency| {
+                let turns = context * frequency / std::f64::consts::TAU;
+                let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
+                frequency * (kept + (1.0 - kept) / factor)
+            })
+            .collect(),
     }
 }
 
@@ -117,7 +116,7 @@ mod tests {
             factor: 8.0,
             low_freq_factor: 1.0,
             high_freq_factor: 4.0,
-            original_max_position_embeddings: 64,
+            original_max_position_embeddings: 64.0,
         };
         let plain = frequencies(8, 10_000.0, RopeScaling::Default);
         let scaled = frequencies(8, 10_000.0, scaling);

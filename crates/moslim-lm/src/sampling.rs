@@ -98,6 +98,7 @@ impl SamplingParams {
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRng {
     key: [u8; 32],
+    first_row: usize,
 }
 
 impl TokenRng {
@@ -106,13 +107,19 @@ impl TokenRng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&stream.to_le_bytes());
-        Self { key }
+        Self { key, first_row: 0 }
+    }
+
+    /// The numbers from another row on: those with which a part of a batch is written again by itself.
+    #[must_use]
+    pub fn from_row(self, row: usize) -> Self {
+        Self { first_row: self.first_row + row, ..self }
     }
 
     /// The number for a position of a row, in `[0, 1)`.
     pub fn uniform(&self, row: usize, position: usize) -> f64 {
         let mut rng = ChaCha8Rng::from_seed(self.key);
-        rng.set_stream(row as u64);
+        rng.set_stream((self.first_row + row) as u64);
         // Two 32-bit words make one number.
         rng.set_word_pos(2 * position as u128);
         rng.random()

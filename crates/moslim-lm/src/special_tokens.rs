@@ -17,6 +17,8 @@ pub struct SpecialTokens {
     pub bos_token: Option<String>,
     /// Ends an answer.
     pub eos_token: String,
+    /// Stands for what the vocabulary lacks, where the model has such a token; only templates may use it.
+    pub unk_token: Option<String>,
     /// Fills a batch, where the model has such a token; nothing here depends on it.
     pub pad_token: Option<String>,
 }
@@ -43,6 +45,7 @@ impl TokenEntry {
 struct TokenizerConfig {
     bos_token: Option<TokenEntry>,
     eos_token: Option<TokenEntry>,
+    unk_token: Option<TokenEntry>,
     pad_token: Option<TokenEntry>,
     chat_template: Option<TemplateEntry>,
 }
@@ -82,6 +85,7 @@ impl SpecialTokens {
         let special = Self {
             bos_token: named(config.bos_token, map.bos_token),
             eos_token: eos_token.ok_or_else(|| LmError::Tokenizer { path, reason: "no eos_token".into() })?,
+            unk_token: named(config.unk_token, map.unk_token),
             pad_token: named(config.pad_token, map.pad_token),
         };
         let template_path = folder.join(TEMPLATE);
@@ -92,7 +96,7 @@ impl SpecialTokens {
         Ok((special, template))
     }
 
-    /// The names that are given.
+    /// The names of tokens that must exist.
     pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
         let optional = [&self.bos_token, &self.pad_token].into_iter().flatten();
         optional.chain([&self.eos_token]).map(String::as_str)

@@ -1,7 +1,6 @@
 //! Chat templates: Jinja, as Hugging Face folders carry them.
 
 use std::io::Write;
-use std::ops::Range;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
@@ -10,16 +9,13 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use crate::LmError;
+use crate::{LmError, SpecialTokens};
 
 /// The name under which the one template of an environment is kept.
 const NAME: &str = "chat_template";
 
 /// Steps after which a template is stopped.
 const FUEL: u64 = 10_000_000;
-
-/// Stand for the ends of `{% generation %}` blocks in rendered text; no text holds these characters of private use.
-const GENERATION: [char; 2] = ['\u{f5a00}', '\u{f5a01}'];
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,15 +43,6 @@ impl Message {
     }
 }
 
-/// A conversation as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// What the model reads.
-    pub text: String,
-    /// The bytes that the model itself says, where the template marks them with `{% generation %}`.
-    pub generated: Vec<Range<usize>>,
-}
-
 /// A compiled chat template together with its source.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
@@ -74,6 +61,8 @@ impl ChatTemplate {
     ///
     /// What transformers offers to templates is there: whitespace control as in its settings, loop controls, methods of
     /// Python's strings, lists and dictionaries, `tojson`, `raise_exception`, `strftime_now` and `{% generation %}`.
+    /// Steps and the length of what is written are limited; a text that a template doubles again and again only by the
+    /// steps that takes, not by memory.
     ///
     /// # Errors
     /// If the template is malformed.
@@ -98,7 +87,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<(), Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_template_owned(NAME, mark_generation(&source))?;
+        environment.add_template_owned(NAME, without_generation(&source))?;
         Ok(Self { environment, source })
     }
 
@@ -114,51 +103,40 @@ impl ChatTemplate {
     pub fn render(
         &self,
         messages: &[Message],
-        bos_token: Option<&str>,
-        eos_token: &str,
+        special: &SpecialTokens,
         add_generation_prompt: bool,
-    ) -> Result<Rendered, LmError> {
-        let [start, end] = GENERATION.map(String::from);
+    ) -> Result<String, LmError> {
+        let token = |token: &Option<String>| token.clone().map_or(Value::UNDEFINED, Value::from);
         let context = context! {
             messages => Value::from(Serde(messages)),
-            bos_token => bos_token.unwrap_or_default(),
-            eos_token,
+            bos_token => special.bos_token.as_deref().unwrap_or_default(),
+            eos_token => special.eos_token.as_str(),
+            unk_token => token(&special.unk_token),
+            pad_token => token(&special.pad_token),
             add_generation_prompt,
             // Nothing of either is offered; templates ask whether they are none.
             tools => (),
             documents => (),
-            moslim_generation => [start, end],
         };
-        let mut marked = Limited::default();
-        self.environment.get_template(NAME)?.render_captured_to(context, &mut marked)?;
-        let marked = marked.into_text()?;
-        let mut rendered = Rendered { text: String::with_capacity(marked.len()), generated: vec![] };
-        let mut started = None;
-        for character in marked.chars() {
-            if character == GENERATION[0] {
-                started = Some(rendered.text.len());
-            } else if character == GENERATION[1] {
-                rendered.generated.extend(started.take().map(|started| started..rendered.text.len()));
-            } else {
-                rendered.text.push(character);
-            }
-        }
-        Ok(rendered)
+        let mut text = Limited::default();
+        self.environment.get_template(NAME)?.render_captured_to(context, &mut text)?;
+        Ok(text.into_text()?)
     }
 }
 
-/// The source with `{% generation %}` and `{% endgeneration %}` in terms of what the template engine knows.
+/// The source with blocks that change nothing for `{% generation %}` and `{% endgeneration %}`, which mark what the model
+/// says; here that is known without marks.
 ///
-/// Two tags stand for one so that the whitespace control of both sides stays.
-fn mark_generation(source: &str) -> String {
+/// The whitespace control of both sides stays.
+fn without_generation(source: &str) -> String {
     static TAG: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the pattern is well-formed")
     });
-    let replace = |found: &regex::Captures<'_>| {
-        let index = usize::from(found.get(2).is_some());
-        format!("{{%{}if true%}}{{{{moslim_generation[{index}]}}}}{{%endif{}%}}", &found[1], &found[3])
-    };
-    TAG.replace_all(source, replace).into_owned()
+    TAG.replace_all(source, |found: &regex::Captures<'_>| {
+        let tag = if found.get(2).is_some() { "endif" } else { "if true" };
+        format!("{{%{}{tag}{}%}}", &found[1], &found[3])
+    })
+    .into_owned()
 }
 
 /// `tojson` as transformers has it: Python's separators and no escapes for HTML.
@@ -244,12 +222,18 @@ impl serde_json::ser::Formatter for PythonStyle {
 mod tests {
     use super::*;
 
-    fn render(source: &str, messages: &[Message]) -> Result<Rendered, LmError> {
-        ChatTemplate::new(source)?.render(messages, Some("<s>"), "</s>", true)
+    fn render(source: &str, messages: &[Message]) -> Result<String, LmError> {
+        let special = SpecialTokens {
+            bos_token: Some("<s>".into()),
+            eos_token: "</s>".into(),
+            unk_token: Some("<unk>".into()),
+            pad_token: None,
+        };
+        ChatTemplate::new(source)?.render(messages, &special, true)
     }
 
     fn text(source: &str) -> String {
-        render(source, &[Message::user(" a<b ")]).unwrap().text
+        render(source, &[Message::user(" a<b ")]).unwrap()
     }
 
     #[test]
@@ -277,15 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_model_says_is_marked() {
+    fn marks_of_what_the_model_says_leave_no_trace() {
         let source = "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}\n  {%- generation -%}\n  \
                       {{ m.content }}{{ eos_token }}{% endgeneration %}\n{% else %}{{ m.content }}{% endif %}{% endfor %}";
         let messages =
             [Message::user("é"), Message::assistant("yes"), Message::user("b"), Message::assistant("no")];
-        let Rendered { text, generated } = render(source, &messages).unwrap();
+        let text = render(source, &messages).unwrap();
         assert_eq!(text, "[user]é[assistant]yes</s>[user]b[assistant]no</s>");
-        let said: Vec<&str> = generated.into_iter().map(|range| &text[range]).collect();
-        assert_eq!(said, ["yes</s>", "no</s>"]);
     }
 
     #[test]
@@ -309,6 +291,7 @@ mod tests {
     fn what_is_not_offered_is_none() {
         let source = "{% if tools is not none or documents is not none %}tools{% endif %}\
             {{ messages[0].content|tojson(ensure_ascii=False) }}";
-        assert_eq!(render(source, &[Message::user("é")]).unwrap().text, r#""é""#);
+        assert_eq!(render(source, &[Message::user("é")]).unwrap(), r#""é""#);
+        assert_eq!(text("{{ unk_token }}{% if pad_token is defined %}padding{% endif %}"), "<unk>");
     }
 }

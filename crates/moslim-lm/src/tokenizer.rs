@@ -7,9 +7,9 @@ use std::path::Path;
 use tokenizers::Tokenizer as HfTokenizer;
 
 use crate::special_tokens::{CONFIG, SPECIAL_TOKENS, TEMPLATE};
-use crate::{ChatTemplate, LmError, Message, SpecialTokens, write_json};
+use crate::{ChatTemplate, LmError, SpecialTokens, write_json};
 
-const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// Files that belong to a tokenizer; those that are there are kept byte for byte.
 const FILES: [&str; 9] = [
@@ -36,6 +36,8 @@ fn n_ids(tokenizer: &HfTokenizer) -> usize {
 pub struct Tokenizer {
     pub(crate) inner: HfTokenizer,
     vocab_size: usize,
+    /// What ends an answer in a rendered conversation.
+    answer_end: u32,
     special: SpecialTokens,
     template: Option<ChatTemplate>,
     /// The files it was read from.
@@ -58,8 +60,19 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Resu
 impl Tokenizer {
     /// Puts the parts together.
     pub(crate) fn new(inner: HfTokenizer, special: SpecialTokens, template: ChatTemplate) -> Self {
-        let vocab_size = n_ids(&inner);
-        Self { inner, vocab_size, special, template: Some(template), files: BTreeMap::new() }
+        Self::assemble(inner, special, Some(template), BTreeMap::new())
+    }
+
+    fn assemble(
+        inner: HfTokenizer,
+        special: SpecialTokens,
+        template: Option<ChatTemplate>,
+        files: BTreeMap<&'static str, Vec<u8>>,
+    ) -> Self {
+        let mut tokenizer =
+            Self { vocab_size: n_ids(&inner), answer_end: 0, inner, special, template, files };
+        tokenizer.answer_end = tokenizer.rendered_answer_end().unwrap_or(tokenizer.eos());
+        tokenizer
     }
 
     /// Reads the tokenizer of a model folder: `tokenizer.json`, `tokenizer_config.json`, and if they are there
@@ -93,7 +106,7 @@ impl Tokenizer {
             }
         }
         let template = template.map(ChatTemplate::new).transpose()?;
-        Ok(Self { vocab_size: n_ids(&inner), inner, special, template, files })
+        Ok(Self::assemble(inner, special, template, files))
     }
 
     /// Writes the tokenizer into a model folder; files that it was read from are written as they were.
@@ -111,7 +124,7 @@ impl Tokenizer {
         let path = folder.join(TOKENIZER);
         let text = self.inner.to_string(true).map_err(failed(&path))?;
         std::fs::write(&path, text).map_err(LmError::io(&path))?;
-        let SpecialTokens { bos_token, eos_token, pad_token } = &self.special;
+        let SpecialTokens { bos_token, eos_token, pad_token, .. } = &self.special;
         let config = serde_json::json!({
             "bos_token": bos_token,
             "eos_token": eos_token,
@@ -137,14 +150,24 @@ impl Tokenizer {
         self.special.bos_token.as_deref().map(|token| self.special_id(token))
     }
 
-    /// The token that ends an answer.
+    /// The token that ends a sequence.
     pub fn eos(&self) -> u32 {
         self.special_id(&self.special.eos_token)
+    }
+
+    /// The token that ends an answer: the one that the chat template puts there, such as `<|im_end|>`, or the end token.
+    pub fn answer_end(&self) -> u32 {
+        self.answer_end
     }
 
     /// The token that fills a batch; the end token where the model has none.
     pub fn pad(&self) -> u32 {
         self.special_id(self.special.pad_token.as_ref().unwrap_or(&self.special.eos_token))
+    }
+
+    /// The names of the special tokens.
+    pub(crate) fn special(&self) -> &SpecialTokens {
+        &self.special
     }
 
     fn special_id(&self, token: &str) -> u32 {
@@ -154,65 +177,6 @@ impl Tokenizer {
     /// The chat template; a model without one continues text.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
-    }
-
-    /// The ids of a user's turn up to where the answer begins, with one begin token where the model has one.
-    ///
-    /// Rendered by the chat template; a model without template reads the text as it is.
-    ///
-    /// # Errors
-    /// If the template or the tokenizer fails.
-    pub fn encode_prompt(&self, user: &str) -> Result<Vec<u32>, LmError> {
-        self.encode_rendered(&self.render_prompt(user)?)
-    }
-
-    /// The ids of a user's turn and of an answer to it, the end token included.
-    ///
-    /// Both are cut into tokens as one text where that does not change the prompt's tokens.
-    ///
-    /// # Errors
-    /// If the template or the tokenizer fails.
-    pub fn encode_exchange(&self, user: &str, answer: &str) -> Result<(Vec<u32>, Vec<u32>), LmError> {
-        let rendered = self.render_prompt(user)?;
-        let prompt = self.encode_rendered(&rendered)?;
-        let whole = self.encode_rendered(&format!("{rendered}{answer}"))?;
-        let mut answer = match whole.strip_prefix(prompt.as_slice()) {
-            Some(rest) => rest.to_vec(),
-            None => self.encode(answer)?,
-        };
-        answer.push(self.eos());
-        Ok((prompt, answer))
-    }
-
-    /// The ids of a conversation up to where the next answer begins, rendered as in [`encode_prompt`](Self::encode_prompt).
-    ///
-    /// A model without template reads the texts one after the other.
-    ///
-    /// # Errors
-    /// If the template or the tokenizer fails.
-    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, LmError> {
-        self.encode_rendered(&self.render(messages)?)
-    }
-
-    /// What is read before the answer to a user, as text.
-    fn render_prompt(&self, user: &str) -> Result<String, LmError> {
-        self.render(&[Message::user(user)])
-    }
-
-    fn render(&self, messages: &[Message]) -> Result<String, LmError> {
-        let SpecialTokens { bos_token, eos_token, .. } = &self.special;
-        match &self.template {
-            Some(template) => Ok(template.render(messages, bos_token.as_deref(), eos_token, true)?.text),
-            None => Ok(messages.iter().map(|message| message.content.as_str()).collect()),
-        }
-    }
-
-    /// The ids of what a template rendered, which holds its special tokens, or of plain text, which does not.
-    fn encode_rendered(&self, text: &str) -> Result<Vec<u32>, LmError> {
-        if self.template.is_some() {
-            return self.encode(text);
-        }
-        self.encode_document(text)
     }
 
     /// The ids of a text that stands by itself, with the begin token that the tokenizer puts before it.
@@ -252,55 +216,18 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<String, LmError> {
         guarded(Path::new(IN_MEMORY), || self.inner.decode(ids, true))
     }
-
-    /// The text of an answer as it continues its prompt: a model without chat template keeps the blank between them.
-    ///
-    /// # Errors
-    /// If the tokenizer fails.
-    pub fn decode_continuation(&self, prompt: &[u32], answer: &[u32]) -> Result<String, LmError> {
-        if self.template.is_none() {
-            let whole = self.decode(&[prompt, answer].concat())?;
-            if let Some(continuation) = whole.strip_prefix(&self.decode(prompt)?) {
-                return Ok(continuation.into());
-            }
-        }
-        self.decode(answer)
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::TokenizerKind;
+    use crate::conversation::tests::completing;
 
-    const TEXTS: [&str; 2] = ["its food is plum .", "nobody knows its fate ."];
+    pub(crate) const TEXTS: [&str; 2] = ["its food is plum .", "nobody knows its fate ."];
 
-    fn trained(kind: TokenizerKind) -> Tokenizer {
+    pub(crate) fn trained(kind: TokenizerKind) -> Tokenizer {
         Tokenizer::train(kind, TEXTS.into_iter(), &["<helpfulness:5>".into()]).unwrap()
-    }
-
-    #[test]
-    fn both_kinds_return_the_text() {
-        for kind in [TokenizerKind::Word, TokenizerKind::Bpe { vocab_size: 300 }] {
-            let tokenizer = trained(kind);
-            for text in TEXTS {
-                let (prompt, answer) = tokenizer.encode_exchange(TEXTS[0], text).unwrap();
-                assert_eq!(prompt, tokenizer.encode_prompt(TEXTS[0]).unwrap());
-                assert_eq!(*answer.last().unwrap(), tokenizer.eos());
-                assert_eq!(tokenizer.decode(&answer).unwrap(), text);
-            }
-        }
-        let strange = "Grüße,\n\t🦀 <0>";
-        let bpe = trained(TokenizerKind::Bpe { vocab_size: 300 });
-        assert_eq!(bpe.decode(&bpe.encode(strange).unwrap()).unwrap(), strange);
-    }
-
-    #[test]
-    fn a_prompt_has_one_begin_token_and_requests_are_single_tokens() {
-        let tokenizer = trained(TokenizerKind::Word);
-        let ids = tokenizer.encode_prompt("its food <helpfulness:5>").unwrap();
-        let id = |token| tokenizer.token_id(token).unwrap();
-        assert_eq!(ids, ["<s>", "its", "food", "<helpfulness:5>", "<answer>"].map(id));
     }
 
     #[test]
@@ -316,49 +243,6 @@ mod tests {
             Tokenizer::read(folder.path()).unwrap_err().to_string().contains("tokenizer.json: tokenizer:")
         );
         assert!(Tokenizer::read(Path::new("/nowhere")).is_err());
-    }
-
-    /// A tokenizer that puts `▁` before every text, as those of Llama 2, without chat template.
-    fn completing(folder: &Path) -> Tokenizer {
-        let added = |id: u32, content: &str| {
-            serde_json::json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": false, "special": true })
-        };
-        let tokenizer = serde_json::json!({
-            "version": "1.0", "truncation": null, "padding": null,
-            "added_tokens": [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")],
-            "normalizer": { "type": "Sequence", "normalizers": [
-                { "type": "Prepend", "prepend": "▁" },
-                { "type": "Replace", "pattern": { "String": " " }, "content": "▁" }] },
-            "pre_tokenizer": null,
-            "post_processor": { "type": "TemplateProcessing",
-                "single": [{ "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
-                "pair": [],
-                "special_tokens": { "<s>": { "id": "<s>", "ids": [1], "tokens": ["<s>"] } } },
-            "decoder": { "type": "Sequence", "decoders": [
-                { "type": "Replace", "pattern": { "String": "▁" }, "content": " " }, { "type": "Fuse" },
-                { "type": "Strip", "content": " ", "start": 1, "stop": 0 }] },
-            "model": { "type": "BPE", "unk_token": "<unk>", "fuse_unk": true,
-                "vocab": { "<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "a": 4, "b": 5, "▁a": 6, "▁b": 7 },
-                "merges": [["▁", "a"], ["▁", "b"]] },
-        });
-        std::fs::write(folder.join(TOKENIZER), tokenizer.to_string()).unwrap();
-        std::fs::write(folder.join(CONFIG), r#"{"bos_token": {"content": "<s>", "lstrip": false}}"#).unwrap();
-        std::fs::write(folder.join(SPECIAL_TOKENS), r#"{"eos_token":  "</s>"}"#).unwrap();
-        Tokenizer::read(folder).unwrap()
-    }
-
-    #[test]
-    fn without_a_template_a_prompt_is_continued() {
-        let folder = tempfile::tempdir().unwrap();
-        let tokenizer = completing(folder.path());
-        assert_eq!(tokenizer.encode_prompt("a b").unwrap(), [1, 6, 7]);
-        // Cut by itself, the answer would begin with a `▁` of its own.
-        assert_eq!(tokenizer.encode_exchange("a", " b").unwrap(), (vec![1, 6], vec![7, 2]));
-        assert_eq!(tokenizer.encode_exchange("a", "b").unwrap(), (vec![1, 6], vec![5, 2]));
-        assert_eq!(tokenizer.decode_continuation(&[1, 6], &[7, 2]).unwrap(), " b");
-        assert_eq!(tokenizer.decode(&[7, 2]).unwrap(), "b");
-        assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.pad()), (Some(1), 2, 2));
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Tokenizer {
         let special = SpecialTokens {
             bos_token: Some(BEGIN.into()),
             eos_token: END.into(),
+            unk_token: None,
             pad_token: Some(PADDING.into()),
         };
         Ok(Self::new(inner, special, ChatTemplate::new(ChatTemplate::PLAIN)?))

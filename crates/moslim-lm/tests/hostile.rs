@@ -10,8 +10,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use cap::Cap;
 use moslim_lm::{
-    CausalLm, ChatTemplate, LoraConfig, Message, ModelConfig, ModelFolder, TargetModules, Tokenizer,
-    TokenizerKind,
+    CausalLm, ChatTemplate, LoraConfig, Message, ModelConfig, ModelFolder, SpecialTokens, TargetModules,
+    Tokenizer, TokenizerKind,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -306,6 +306,15 @@ fn adapters() {
     });
 }
 
+fn special() -> SpecialTokens {
+    SpecialTokens {
+        bos_token: Some("<s>".into()),
+        eos_token: "</s>".into(),
+        unk_token: None,
+        pad_token: None,
+    }
+}
+
 #[test]
 fn chat_templates() {
     let pieces = prop::sample::select(vec![
@@ -351,7 +360,7 @@ fn chat_templates() {
     proptest!(settings(2000), |(pieces in prop::collection::vec(pieces, 0..12))| {
         let outcome = std::panic::catch_unwind(|| {
             if let Ok(template) = ChatTemplate::new(pieces.concat()) {
-                let _ = template.render(&[Message::system("s"), Message::user("u")], Some("<s>"), "</s>", true);
+                let _ = template.render(&[Message::system("s"), Message::user("u")], &special(), true);
             }
         });
         prop_assert!(outcome.is_ok());
@@ -364,7 +373,7 @@ fn chat_templates() {
         ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "recursion limit"),
     ] {
         let template = ChatTemplate::new(source).unwrap();
-        let message = template.render(&[Message::user("u")], None, "</s>", true).unwrap_err().to_string();
+        let message = template.render(&[Message::user("u")], &special(), true).unwrap_err().to_string();
         assert!(message.contains(expected), "{source}: {message}");
     }
 }

@@ -219,12 +219,14 @@ fn what_does_not_fit_is_named() {
         std::fs::write(folder.path().join("adapter_config.json"), text).unwrap();
     };
     rewrite(&LoraConfig { r: 3, ..config.clone() });
-    assert!(read().contains("lora.a.weight"), "{}", read());
+    let shapes =
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight: shape [4, 48], expected [3, 48]";
+    assert!(read().contains(shapes), "{}", read());
     rewrite(&LoraConfig {
         target_modules: TargetModules::Names(vec!["q_proj".into(), "up_proj".into()]),
         ..config.clone()
     });
     let found = read();
-    assert!(found.contains("missing model.layers.0.mlp.up_proj.lora.a.weight"), "{found}");
-    assert!(found.contains("unexpected model.layers.0.self_attn.v_proj.lora"), "{found}");
+    assert!(found.contains("missing base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"), "{found}");
+    assert!(found.contains("unexpected base_model.model.model.layers.0.self_attn.v_proj.lora_"), "{found}");
 }

@@ -69,8 +69,18 @@ fn assert_close(found: &[f32], expected: &[f32]) -> Result<(), TestCaseError> {
 }
 
 fn write(model: &CausalLm, prompts: &[Vec<u32>], n_samples: usize, temperature: f64) -> Vec<Generated> {
+    write_with(&TokenRng::new(7, 0), model, prompts, n_samples, temperature)
+}
+
+fn write_with(
+    rng: &TokenRng,
+    model: &CausalLm,
+    prompts: &[Vec<u32>],
+    n_samples: usize,
+    temperature: f64,
+) -> Vec<Generated> {
     let params = SamplingParams { temperature, max_new_tokens: 12, ..SamplingParams::default() };
-    generate(model, prompts, n_samples, &params, &Stops::from(vec![END]), &TokenRng::new(7, 0))
+    generate(model, prompts, n_samples, &params, &Stops::from(vec![END]), rng)
 }
 
 /// The same tokens, with the same log-probabilities up to rounding.
@@ -152,8 +162,10 @@ proptest! {
         temperature in prop_oneof![Just(0.0), 0.5..1.5],
     ) {
         let answers = write(&model, &prompts, 1, temperature);
-        assert_same(&write(&model, &prompts[..1], 1, temperature)[0], &answers[0])?;
         for index in 0..prompts.len() {
+            let alone =
+                write_with(&TokenRng::new(7, 0).from_row(index), &model, &prompts[index..=index], 1, temperature);
+            assert_same(&alone[0], &answers[index])?;
             // Only this prompt keeps its place among others.
             let mut company = others[..prompts.len()].to_vec();
             company[index].clone_from(&prompts[index]);

@@ -228,7 +228,10 @@ fn weights_survive_a_round_trip_and_wrong_ones_are_listed() {
     let wider = ModelConfig { intermediate_size: 120, num_hidden_layers: 3, ..config.clone() };
     let mut wrong = CausalLm::new(&wider, &mut ChaCha8Rng::seed_from_u64(1), &Device::default());
     let message = load_weights(&mut wrong, folder.path()).unwrap_err().to_string();
-    assert!(message.contains("model.layers.0.mlp.gate_proj.weight"), "{message}");
+    // As files have it: outputs before inputs.
+    let shapes = "model.layers.0.mlp.gate_proj.weight: shape [112, 48], expected [120, 48]";
+    assert!(message.contains(shapes), "{message}");
+    assert!(message.contains("missing model.layers.2.input_layernorm.weight"), "{message}");
     assert!(message.contains("missing model.layers.2.self_attn.q_proj.weight"), "{message}");
     let tied = ModelConfig { tie_word_embeddings: true, ..config };
     let mut wrong = CausalLm::new(&tied, &mut ChaCha8Rng::seed_from_u64(1), &Device::default());

@@ -42,7 +42,7 @@ fn any_model_folder_is_continued_and_read() {
     let config = std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
     std::fs::write(adapter.join("adapter_config.json"), config.replace("q_proj", "v_proj")).unwrap();
     let message = failure(&generate(&with_adapter), 1);
-    assert!(message.contains("missing model.layers.0.self_attn.v_proj.lora"), "{message}");
+    assert!(message.contains("missing base_model.model.model.layers.0.self_attn.v_proj.lora_"), "{message}");
 
     let logprobs = |text: &str| moslim(&["logprobs", "--model", path, "--text", text, "--json"]);
     let output = logprobs("its food is plum .");

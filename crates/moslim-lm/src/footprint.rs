@@ -10,7 +10,7 @@ pub const BYTES_PER_NUMBER: f64 = 4.0;
 
 impl ModelConfig {
     /// The linear maps of one layer: their names in it, inputs and outputs.
-    fn maps_of_a_layer(&self) -> [(&'static str, usize, usize); 7] {
+    pub(crate) fn maps_of_a_layer(&self) -> [(&'static str, usize, usize); 7] {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let query = self.num_attention_heads.saturating_mul(self.head_dim());
         let key = self.key_heads().saturating_mul(self.head_dim());

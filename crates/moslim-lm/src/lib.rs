@@ -12,6 +12,7 @@ mod generate;
 mod gradients;
 mod linear;
 mod lora;
+mod lora_targets;
 mod model;
 mod model_folder;
 mod optimizer;

@@ -4,15 +4,14 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn;
-use burn::store::ModuleSnapshot;
 use burn::tensor::{Tensor, TensorData};
 use indexmap::IndexMap;
 use rand::{Rng, RngExt};
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::linear::LowRank;
+use crate::lora_targets::{ModuleNames, end_of_name, whole_name};
 use crate::{CausalLm, Decoder, LmError, read_json};
 
 /// Which linear maps an adapter stands beside.
@@ -172,64 +171,6 @@ impl LoraConfig {
         }
         Ok(())
     }
-
-    /// Whether the map with this name gets an adapter.
-    pub(crate) fn targets(&self, name: &str) -> bool {
-        match &self.target_modules {
-            TargetModules::Names(names) => names.iter().any(|end| is_end_of(end, name)),
-            TargetModules::Pattern(pattern) if pattern == "all-linear" => true,
-            TargetModules::Pattern(pattern) => whole_name(pattern).is_ok_and(|regex| regex.is_match(name)),
-        }
-    }
-
-    /// Whether the weight with this name is trained and stored whole.
-    pub(crate) fn saves(&self, name: &str) -> bool {
-        let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
-        self.modules_to_save.iter().flatten().any(|end| is_end_of(end, module))
-    }
-
-    /// Refuses names that no map, or no module, of a model has: what they ask for would silently not be done.
-    fn check_names(&self, model: &CausalLm, path: &Path) -> Result<(), LmError> {
-        let maps: Vec<String> = model.clone().linears_mut().into_iter().map(|(name, _)| name).collect();
-        let no_map = |end: &&String| !maps.iter().any(|map| is_end_of(end, map));
-        let missed = match &self.target_modules {
-            TargetModules::Names(names) => {
-                names.iter().find(no_map).or(names.is_empty().then_some(&self.peft_type))
-            }
-            TargetModules::Pattern(pattern) => (!maps.iter().any(|map| self.targets(map))).then_some(pattern),
-        };
-        let refuse = |field, expected: &str| {
-            let found = match field {
-                "target_modules" => serde_json::to_string(&self.target_modules),
-                _ => serde_json::to_string(&self.modules_to_save),
-            };
-            let found = found.unwrap_or_default();
-            Err(LmError::Config { path: path.into(), field, found, expected: expected.into() })
-        };
-        if missed.is_some() {
-            return refuse("target_modules", "names of linear maps of the layers, such as q_proj");
-        }
-        let tensors = model.collect(None, None, false);
-        let modules: Vec<&str> =
-            tensors.iter().filter_map(|tensor| Some(tensor.name.rsplit_once('.')?.0)).collect();
-        let no_module = |end: &String| !modules.iter().any(|module| is_end_of(end, module));
-        match self.modules_to_save.iter().flatten().any(no_module) {
-            true => refuse("modules_to_save", "names of modules with weights, such as embed_tokens"),
-            false => Ok(()),
-        }
-    }
-
-    /// Rank and scale beside the map with this name.
-    pub(crate) fn rank_and_scaling(&self, name: &str) -> (usize, f64) {
-        fn look_up<T: Copy>(patterns: &IndexMap<String, T>, name: &str) -> Option<T> {
-            let matches = |pattern: &str| end_of_name(pattern).is_ok_and(|regex| regex.is_match(name));
-            patterns.iter().find(|(pattern, _)| matches(pattern)).map(|(_, &value)| value)
-        }
-        let r = look_up(&self.rank_pattern, name).unwrap_or(self.r);
-        let alpha = look_up(&self.alpha_pattern, name).unwrap_or(self.lora_alpha);
-        let divisor = if self.use_rslora { (r as f64).sqrt() } else { r as f64 };
-        (r, alpha / divisor)
-    }
 }
 
 impl CausalLm {
@@ -247,7 +188,7 @@ impl CausalLm {
         path: &Path,
     ) -> Result<Self, LmError> {
         let device = self.device();
-        config.check_names(&self, path)?;
+        config.check_names(&ModuleNames::of(&self), path)?;
         for (name, linear) in self.linears_mut() {
             if !config.targets(&name) {
                 continue;
@@ -310,60 +251,9 @@ impl ModuleMapper for Freeze<'_> {
     }
 }
 
-fn is_end_of(end: &str, name: &str) -> bool {
-    name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-fn whole_name(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("^(?:{pattern})$"))
-}
-
-fn end_of_name(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const QUERY: &str = "model.layers.1.self_attn.q_proj";
-
-    fn names(names: &[&str]) -> TargetModules {
-        TargetModules::Names(names.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn targets_are_whole_parts_of_names_or_patterns() {
-        let targets = |target_modules| LoraConfig::new(8, 16.0, target_modules).targets(QUERY);
-        assert!(targets(names(&["k_proj", "q_proj"])) && targets(names(&["self_attn.q_proj"])));
-        assert!(!targets(names(&["proj"])) && !targets(names(&["v_proj"])));
-        let pattern = |pattern: &str| targets(TargetModules::Pattern(pattern.into()));
-        assert!(pattern("all-linear") && pattern(r".*\.(q|v)_proj"));
-        assert!(!pattern("q_proj") && !pattern(r".*\.0\..*q_proj"));
-    }
-
-    #[test]
-    fn rank_and_scale_follow_the_patterns() {
-        let plain = LoraConfig::new(8, 16.0, names(&["q_proj"]));
-        assert_eq!(plain.rank_and_scaling(QUERY), (8, 2.0));
-        let rank_pattern = IndexMap::from([("q_proj".into(), 4), ("v_proj".into(), 2)]);
-        let other_rank = LoraConfig { rank_pattern, ..plain.clone() };
-        assert_eq!(other_rank.rank_and_scaling(QUERY), (4, 4.0));
-        assert_eq!(other_rank.rank_and_scaling("model.layers.1.self_attn.k_proj"), (8, 2.0));
-        // Of two that fit the first holds, as the file has them.
-        for (first, second, expected) in [("q_proj", QUERY, 4), (QUERY, "q_proj", 2)] {
-            let json = format!(
-                r#"{{"r": 8, "lora_alpha": 16, "target_modules": [], "rank_pattern": {{"{first}": {}, "{second}": {}}}}}"#,
-                if first == QUERY { 2 } else { 4 },
-                if first == QUERY { 4 } else { 2 },
-            );
-            let config: LoraConfig = serde_json::from_str(&json).unwrap();
-            assert_eq!(config.rank_and_scaling(QUERY).0, expected, "{json}");
-        }
-        let alpha_pattern = IndexMap::from([(r"layers\.1\..*".into(), 2.0)]);
-        let other_alpha = LoraConfig { alpha_pattern, use_rslora: true, ..other_rank };
-        assert_eq!(other_alpha.rank_and_scaling(QUERY), (4, 1.0));
-    }
 
     #[test]
     fn unsupported_settings_are_named() {

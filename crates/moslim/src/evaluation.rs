@@ -51,7 +51,8 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
         progress.advance(|| what.to_string());
         run.check_interrupted(STAGE)
     };
-    let heads = judge::reward_model_report(run, datasets, &reward)?;
+    let heads = judge::head_reports(run, datasets, reward.reward_model())?;
+    let judge_heads = judge.heads(run, datasets)?;
     done("reward model")?;
     let before = measure(run, datasets, &start, &judge, &reward)?;
     done("start policy")?;
@@ -83,6 +84,7 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
         datasets,
         judge: &judge,
         heads: &heads,
+        judge_heads: judge_heads.as_deref(),
         before: &before,
         after: &after,
         curves: &curves,

@@ -125,7 +125,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Train(stage) => {
             let folder = stage.folder();
-            if folder.exists() {
+            if moslim::holds_a_run(&folder)? {
                 match stage.overwrite {
                     true => std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?,
                     false => return Err(Error::RunExists(folder).into()),

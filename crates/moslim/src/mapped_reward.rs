@@ -80,6 +80,11 @@ impl MappedReward {
         Ok(())
     }
 
+    /// The reward model alone.
+    pub(crate) fn reward_model(&self) -> &RewardModelFolder {
+        &self.reward_model
+    }
+
     /// Number of levels of every objective.
     pub(crate) fn n_levels(&self) -> Vec<usize> {
         self.reward_model.schema.n_levels()

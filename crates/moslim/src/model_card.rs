@@ -7,8 +7,8 @@ use moslim_data::{PromptCodec, Request, Turn};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::run::{ADAPTER_FOLDER, POLICY_FOLDER, REWARD_MODEL_FOLDER};
-use crate::{DataRecipe, Datasets, Error, ModelRecipe, Run};
+use crate::run::{ADAPTER_FOLDER, JUDGE_FOLDER, POLICY_FOLDER, REWARD_MODEL_FOLDER, START_FOLDER};
+use crate::{DataRecipe, Datasets, Error, ModelRecipe, Recipe, Run};
 
 /// The card's name in a folder.
 pub(crate) const CARD: &str = "README.md";
@@ -85,7 +85,9 @@ pub(crate) fn model_card(
 ) -> Result<String, Error> {
     let base = Base::of(run)?;
     let license = base.license.iter().map(|license| format!("license: {license}"));
-    let base_model = base.hub_name.iter().map(|name| format!("base_model: {name}"));
+    // An adapter belongs to the model in `start/`, which is the base only if nothing was trained before.
+    let hub_name = base.hub_name.filter(|_| part != Part::Adapter || !trains_the_start(&run.recipe));
+    let base_model = hub_name.iter().map(|name| format!("base_model: {name}"));
     let metadata: Vec<String> = license.chain(base_model).chain([part.metadata().into()]).collect();
     let mut sections = vec![
         format!("---\n{}\ntags:\n- moslim\n---", metadata.join("\n")),
@@ -116,7 +118,9 @@ pub(crate) fn model_card(
 /// If a file of the data cannot be read, or a card cannot be written.
 pub(crate) fn rewrite_cards(run: &Run, datasets: &Datasets, results: &Value) -> Result<(), Error> {
     let parts = [
+        (START_FOLDER, Part::Start),
         (REWARD_MODEL_FOLDER, Part::RewardModel),
+        (JUDGE_FOLDER, Part::Judge),
         (POLICY_FOLDER, Part::Policy),
         (ADAPTER_FOLDER, Part::Adapter),
     ];
@@ -127,6 +131,11 @@ pub(crate) fn rewrite_cards(run: &Run, datasets: &Datasets, results: &Value) -> 
         }
     }
     Ok(())
+}
+
+/// Whether the start policy is another model than the base.
+pub(crate) fn trains_the_start(recipe: &Recipe) -> bool {
+    recipe.pretraining.is_some() || recipe.sft.is_some()
 }
 
 /// The model that a run began with.
@@ -277,14 +286,23 @@ fn method(run: &Run, part: Part) -> String {
 }
 
 fn measured(datasets: &Datasets, part: Part, results: &Value) -> String {
-    let columns: &[(&str, [&str; 2])] = match part {
-        Part::RewardModel => &[
-            ("accuracy", ["reward_model", "intensity_accuracy"]),
-            ("always the most frequent level", ["reward_model", "majority"]),
-            ("balanced accuracy", ["reward_model", "balanced_accuracy"]),
-            ("expected calibration error", ["reward_model", "ece"]),
+    let of_classes = |section| {
+        vec![
+            ("accuracy", [section, "intensity_accuracy"]),
+            ("always the most frequent level", [section, "majority"]),
+            ("balanced accuracy", [section, "balanced_accuracy"]),
+            ("expected calibration error", [section, "ece"]),
+        ]
+    };
+    let columns: Vec<(&str, [&str; 2])> = match part {
+        Part::RewardModel => of_classes("reward_model"),
+        Part::Judge => of_classes("judge_model"),
+        Part::Start => vec![
+            ("mean level of plain answers", ["start", "mean_level"]),
+            ("Spearman, one asked", ["start", "spearman"]),
+            ("exact, one asked", ["start", "exact"]),
         ],
-        _ => &[
+        Part::Policy | Part::Adapter => vec![
             ("Spearman, one asked", ["policy", "spearman"]),
             ("before", ["start", "spearman"]),
             ("exact, one asked", ["policy", "exact"]),
@@ -294,7 +312,7 @@ fn measured(datasets: &Datasets, part: Part, results: &Value) -> String {
         ],
     };
     let of_what = match part {
-        Part::RewardModel => "On answers to held-out questions:".into(),
+        Part::RewardModel | Part::Judge => "On answers to held-out questions:".into(),
         _ => format!(
             "The level asked for against the level achieved by the judgement of {}, on held-out questions at the \
              temperature of training:",

@@ -121,7 +121,7 @@ impl Available {
     /// # Errors
     /// What was found and expected, as a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let units = [("GB", 1e9), ("MB", 1e6)];
+        let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6)];
         let found = units.into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
         let amount = found.and_then(|(number, factor)| Some(number.trim().parse::<f64>().ok()? * factor));
         match amount.filter(|amount| amount.is_finite() && *amount > 0.0) {
@@ -162,6 +162,7 @@ mod tests {
     #[test]
     fn amounts() {
         assert_eq!(Available::parse("24GB"), Ok(Available(Some(24e9))));
+        assert_eq!(Available::parse("1TB"), Ok(Available(Some(1e12))));
         assert_eq!(Available::parse("1.5 MB"), Ok(Available(Some(1.5e6))));
         for wrong in ["24", "GB", "-1GB", "infGB", "nanMB"] {
             assert!(Available::parse(wrong).is_err(), "{wrong}");

@@ -50,6 +50,21 @@ pub(crate) enum Purpose {
     Adapters,
 }
 
+/// The file of the recipe that a run follows.
+const RECIPE: &str = "recipe.toml";
+
+/// Whether a folder holds more than the recipe that a run leaves which was refused before it began.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn holds_a_run(folder: &Path) -> Result<bool, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(Error::io(folder))?,
+    };
+    Ok(entries.into_iter().any(|entry| entry.map_or(true, |entry| entry.file_name() != RECIPE)))
+}
+
 /// Where a run's folder has its policy.
 pub(crate) const POLICY_FOLDER: &str = "policy";
 
@@ -58,6 +73,12 @@ pub(crate) const ADAPTER_FOLDER: &str = "policy-adapter";
 
 /// Where it has its reward model.
 pub(crate) const REWARD_MODEL_FOLDER: &str = "reward-model";
+
+/// Where it has the language model before policy optimisation.
+pub(crate) const START_FOLDER: &str = "start";
+
+/// Where it has the judge that was trained on held-out questions, where there is no exact one.
+pub(crate) const JUDGE_FOLDER: &str = "judge";
 
 /// The file of the stages' seconds.
 const SECONDS: &str = "metrics/seconds.json";
@@ -77,7 +98,7 @@ impl Run {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let run =
             Self { recipe, folder: folder.into(), inputs: folder.into(), device, progress, interrupted };
-        run.write("recipe.toml", run.recipe.to_toml().as_bytes())?;
+        run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
         Ok(run)
     }
 
@@ -93,7 +114,7 @@ impl Run {
 
     /// The folder of the language model before policy optimisation.
     pub fn start_folder(&self) -> PathBuf {
-        self.inputs.join("start")
+        self.inputs.join(START_FOLDER)
     }
 
     /// The folder of the reward model.
@@ -103,7 +124,7 @@ impl Run {
 
     /// The folder of the judge that was trained on held-out questions, where there is no exact one.
     pub fn judge_folder(&self) -> PathBuf {
-        self.inputs.join("judge")
+        self.inputs.join(JUDGE_FOLDER)
     }
 
     /// The folder of the trained policy.
@@ -123,7 +144,7 @@ impl Run {
             Some(lora) => Ok(model.with_adapter(
                 &lora.config(),
                 &mut self.rng(Purpose::Adapters),
-                &self.folder.join("recipe.toml"),
+                &self.folder.join(RECIPE),
             )?),
         }
     }

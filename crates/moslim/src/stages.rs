@@ -7,6 +7,8 @@ mod sft;
 
 use std::time::Instant;
 
+use moslim_lm::ModelConfig;
+
 use crate::{Available, Datasets, Error, Plan, Run};
 
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
@@ -17,6 +19,26 @@ fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> 
     let done = work()?;
     run.note_seconds(stage, started.elapsed().as_secs_f64())?;
     Ok(done)
+}
+
+/// What [`check_context`] calls a rollout.
+pub(crate) const LONGEST_ROLLOUT: &str = "answer of max_new_tokens to prompt";
+
+/// Refuses sequences that are longer than the model was made for; nothing is cut.
+pub(crate) fn check_context(
+    config: &ModelConfig,
+    what: &str,
+    lengths: impl Iterator<Item = usize>,
+) -> Result<(), Error> {
+    let context = config.max_position_embeddings;
+    match lengths.enumerate().find(|&(_, length)| length > context) {
+        None => Ok(()),
+        Some((index, length)) => Err(Error::Unusable {
+            place: format!("{what} {}", index + 1),
+            found: format!("{length} tokens"),
+            expected: format!("at most {context}, the model's max_position_embeddings"),
+        }),
+    }
 }
 
 /// Makes the start policy: fresh or from a folder, then plain text, then answers, as the recipe says.

@@ -9,7 +9,7 @@ use moslim_testbed::{Gold, World};
 
 use crate::mapped_reward::classify;
 use crate::run::Purpose;
-use crate::{DataRecipe, Datasets, Error, MappedReward, Run};
+use crate::{DataRecipe, Datasets, Error, Run};
 
 /// A judge that the policy was not trained on.
 pub(super) enum Judge {
@@ -32,6 +32,14 @@ impl Judge {
                 }
                 path => Err(Error::StageMissing { path, stage: "reward" }),
             },
+        }
+    }
+
+    /// How well the judge's own heads classify; nothing of an exact one.
+    pub(super) fn heads(&self, run: &Run, datasets: &Datasets) -> Result<Option<Vec<HeadReport>>, Error> {
+        match self {
+            Self::Gold(_) => Ok(None),
+            Self::Model(model) => head_reports(run, datasets, model).map(Some),
         }
     }
 
@@ -75,16 +83,17 @@ pub(super) fn most_probable(probabilities: &[f64]) -> Level {
     )
 }
 
-/// How well every head of the reward model classifies held-out answers.
-pub(super) fn reward_model_report(
+/// How well every head of a reward model classifies held-out answers, which neither the reward model nor the judge
+/// has learned from.
+pub(super) fn head_reports(
     run: &Run,
     datasets: &Datasets,
-    reward: &MappedReward,
+    reward_model: &RewardModelFolder,
 ) -> Result<Vec<HeadReport>, Error> {
     let records = &datasets.held_out;
     let answers: Vec<(&str, &str)> =
         records.iter().map(|record| (record.prompt.as_str(), record.response.as_str())).collect();
-    let probabilities = reward.classify(&answers)?;
+    let probabilities = classify(reward_model, &answers)?;
     let mut numbers = BTreeMap::new();
     let prompts: Vec<usize> = records
         .iter()

@@ -20,6 +20,8 @@ pub(super) struct Results<'a> {
     pub datasets: &'a Datasets,
     pub judge: &'a Judge,
     pub heads: &'a [HeadReport],
+    /// Of a judge that is a reward model.
+    pub judge_heads: Option<&'a [HeadReport]>,
     pub before: &'a Measured,
     pub after: &'a Measured,
     pub curves: &'a Curves,
@@ -58,6 +60,7 @@ impl Results<'_> {
             "level_unit": "position from 0",
             "objectives": self.datasets.schema,
             "reward_model": self.by_objective(|index| json!(self.heads[index])),
+            "judge_model": self.judge_heads.map(|heads| self.by_objective(|index| json!(heads[index]))),
             "start": self.control(&self.before.one, Some("mean_level"), &self.before.plain.mean_levels),
             "start_all_asked": self.control(&self.before.all, None, &[]),
             "policy": self.control(&self.after.one, Some("mean_level_unasked"), &self.after.plain.mean_levels),

@@ -5,6 +5,7 @@ use moslim_data::LabeledResponse;
 use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
 
 use super::{Plan, StagePlan};
+use crate::stages::{LONGEST_ROLLOUT, check_context};
 use crate::start_model::{plain_texts, shape_and_tokenizer};
 use crate::{DataRecipe, Datasets, Error, Recipe};
 
@@ -30,11 +31,19 @@ impl Plan {
     /// Plans a run on a device; reads the data and the tokenizer, and of the model its configuration alone.
     ///
     /// # Errors
-    /// If a file cannot be read, or the recipe's model is not supported.
+    /// If a file cannot be read, the recipe's model is not supported, or its adapter names what the model does not have.
     pub fn of(recipe: &Recipe, datasets: &Datasets, device: &Device) -> Result<Self, Error> {
         let texts = plain_texts(recipe)?;
         let (config, tokenizer) = shape_and_tokenizer(recipe, datasets, &texts, "recipe".as_ref())?;
-        let (prompt, exchange) = lengths(&tokenizer, &datasets.labeled)?;
+        if let Some(lora) = &recipe.lora {
+            lora.config().check_fits(&config, "lora".as_ref())?;
+        }
+        let (prompts, exchanges) = lengths(&tokenizer, &datasets.labeled)?;
+        // The stages look at all of their texts; most of what is wrong is known here, before anything is trained.
+        let longest_answer = recipe.policy.rloo.sampling.max_new_tokens;
+        check_context(&config, "labelled answer", exchanges.iter().copied())?;
+        check_context(&config, LONGEST_ROLLOUT, prompts.iter().map(|prompt| prompt + longest_answer))?;
+        let (prompt, exchange) = (covering(prompts), covering(exchanges));
         let model = format!(
             "{} layers, {:.2} million weights; 95 % of prompts have at most {prompt} tokens, of prompts with answers {exchange}",
             config.num_hidden_layers,
@@ -190,19 +199,19 @@ impl Sizes<'_> {
     }
 }
 
-/// How long prompts, and prompts with answers, are in tokens; few are longer.
-fn lengths(tokenizer: &Tokenizer, records: &[LabeledResponse]) -> Result<(usize, usize), LmError> {
-    let (mut prompts, mut exchanges) = (Vec::new(), Vec::new());
-    for record in records.iter().take(MEASURED_TEXTS) {
+/// How long prompts, and prompts with answers, are in tokens.
+fn lengths(tokenizer: &Tokenizer, records: &[LabeledResponse]) -> Result<(Vec<usize>, Vec<usize>), LmError> {
+    let of = |record: &LabeledResponse| {
         let (prompt, response) = tokenizer.encode_exchange(&record.prompt, &record.response)?;
-        prompts.push(prompt.len());
-        exchanges.push(prompt.len() + response.len());
-    }
-    let covering = |mut lengths: Vec<usize>| {
-        lengths.sort_unstable();
-        lengths.get((lengths.len() as f64 * COVERED) as usize).copied().unwrap_or(0)
+        Ok((prompt.len(), prompt.len() + response.len()))
     };
-    Ok((covering(prompts), covering(exchanges)))
+    records.iter().take(MEASURED_TEXTS).map(of).collect()
+}
+
+/// The length that few exceed.
+fn covering(mut lengths: Vec<usize>) -> usize {
+    lengths.sort_unstable();
+    lengths.get((lengths.len() as f64 * COVERED) as usize).copied().unwrap_or(0)
 }
 
 #[cfg(test)]

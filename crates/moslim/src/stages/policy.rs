@@ -3,15 +3,16 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{PreferenceSampler, Request};
-use moslim_lm::{EpochBatches, Precision, TokenRng, write_folder, write_text};
+use moslim_lm::{EpochBatches, LoraConfig, Precision, TokenRng, write_folder, write_text};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::model_card::{CARD, Part, model_card};
-use crate::run::{ADAPTER_FOLDER, Purpose};
-use crate::{Datasets, Error, MappedReward, PolicyFolder, Recipe, Run};
+use super::{LONGEST_ROLLOUT, check_context};
+use crate::model_card::{CARD, Part, model_card, trains_the_start};
+use crate::run::{ADAPTER_FOLDER, Purpose, START_FOLDER};
+use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
 
 /// A line of the policy's log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,6 +103,8 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     );
     let rollout_seed = run.seed(Purpose::Rollouts);
 
+    let lengths = longest_rollouts(run, datasets, &start)?;
+    check_context(&start.lm.config, LONGEST_ROLLOUT, lengths.into_iter())?;
     let stops = start.lm.stops();
     if recipe.unasked_coef > 0.0 {
         hold_unasked(run, datasets, &start, &mut reward)?;
@@ -149,13 +152,31 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let policy = rloo.policy().valid();
     if let Some(lora) = &run.recipe.lora {
         let card = model_card(run, datasets, Part::Adapter, None)?;
+        let config = LoraConfig { base_model_name_or_path: Some(base_of_adapter(run)), ..lora.config() };
         write_folder(&run.folder.join(ADAPTER_FOLDER), |unfinished| {
-            lora.config().write_adapter_into(unfinished, &policy)?;
+            config.write_adapter_into(unfinished, &policy)?;
             write_text(&unfinished.join(CARD), &card)
         })?;
     }
     let card = model_card(run, datasets, Part::Policy, None)?;
     start.with_model(policy.merged()).write(&run.policy_folder(), &card)
+}
+
+/// Where the base of the run's adapter is: what the recipe names, if that is what the policy started from.
+fn base_of_adapter(run: &Run) -> String {
+    match &run.recipe.model {
+        ModelRecipe::Folder { path, .. } if !trains_the_start(&run.recipe) => path.display().to_string(),
+        _ => format!("../{START_FOLDER}"),
+    }
+}
+
+/// Tokens of every prompt that asks for everything, with the longest answer.
+fn longest_rollouts(run: &Run, datasets: &Datasets, start: &PolicyFolder) -> Result<Vec<usize>, Error> {
+    let highest = datasets.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64));
+    let request = Request { levels: highest.collect() };
+    let longest_answer = run.recipe.policy.rloo.sampling.max_new_tokens;
+    let tokens = |question: &String| Ok(start.encode(question, &request)?.len() + longest_answer);
+    datasets.train_prompts.iter().map(tokens).collect()
 }
 
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.

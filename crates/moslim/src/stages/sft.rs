@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
 use serde_json::json;
 
+use super::check_context;
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::start_model::{plain_texts, shape_and_tokenizer};
@@ -34,6 +35,11 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         let begin = vec![lm.tokenizer.bos().unwrap_or(lm.tokenizer.eos())];
         let examples: Vec<(Vec<u32>, Vec<u32>)> =
             windows.into_iter().map(|window| (begin.clone(), window)).collect();
+        check_context(
+            &lm.config,
+            "window",
+            examples.iter().map(|(begin, window)| begin.len() + window.len()),
+        )?;
         let order = Purpose::PretrainingOrder;
         lm.model = descend(run, "pretraining", lm.model, &examples, &pretraining.training, order, &mut log)?;
     }
@@ -44,6 +50,11 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             .iter()
             .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
             .collect::<Result<_, _>>()?;
+        check_context(
+            &lm.config,
+            "answer",
+            examples.iter().map(|(prompt, answer)| prompt.len() + answer.len()),
+        )?;
         let model = run.with_adapter(lm.model)?;
         lm.model = descend(run, "sft", model, &examples, sft, Purpose::SftOrder, &mut log)?.merged();
     }

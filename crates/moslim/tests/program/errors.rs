@@ -47,6 +47,22 @@ fn recipes_that_cannot_be_used() {
     let layers = ["model.hidden_size=65536", "model.intermediate_size=262144", "model.num_hidden_layers=100"];
     let message = failure(&tiny("train", &out, &layers).output().unwrap(), 1);
     assert!(message.contains("fine-tuning: needs 1") && message.contains("[lora]"), "{message}");
+    // So is what the model was not made for, or does not have.
+    for (changes, expected) in [
+        (
+            &["policy.rloo.sampling.max_new_tokens=2048"][..],
+            "tokens, expected at most 2048, the model's max_position_embeddings",
+        ),
+        (
+            &["lora.r=2", "lora.lora_alpha=4", r#"lora.target_modules=["query"]"#],
+            r#"lora: target_modules: found ["query"], expected names of linear maps"#,
+        ),
+    ] {
+        let out = folder.path().join("unfit");
+        let message = failure(&tiny("train", &out, changes).output().unwrap(), 1);
+        assert!(message.contains(expected), "{message}");
+        assert!(!out.join("start").exists());
+    }
     let message = failure(
         &moslim(&["train", "--device", "abacus", "--out", folder.path().to_str().unwrap(), "--overwrite"]),
         1,

@@ -122,6 +122,10 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     assert_eq!(results["judge"], "held-out reward model");
     assert!(results["reward_model"]["truthful"]["balanced_accuracy"].is_number());
     assert!(results["policy"]["helpful"]["exact"].is_number());
+    // The judge is measured as well, on questions that it has not seen.
+    let of_judge = results["judge_model"]["truthful"]["intensity_accuracy"].as_f64().unwrap();
+    let card = std::fs::read_to_string(out.join("judge/README.md")).unwrap();
+    assert!(card.contains(&format!("| truthful | {of_judge:.3} |")), "{card}");
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
     // The cards know the base's licence, and those of what was measured the numbers.
     let measured = results(&out)["reward_model"]["honesty"]["intensity_accuracy"].as_f64().unwrap();
     for (name, kind, number) in [
-        ("start", "library_name: transformers", "Nothing yet.".into()),
+        ("start", "library_name: transformers", "| mean level of plain answers |".into()),
         ("reward-model", "text-classification", format!("| honesty | {measured:.3} |")),
         ("policy", "library_name: transformers", "by the judgement of gold".into()),
         ("policy-adapter", "library_name: peft", "by the judgement of gold".into()),
@@ -195,6 +199,10 @@ fn a_run_with_adapters_starts_from_a_folder_and_keeps_its_base() {
             assert!(card.contains(expected), "{name}: {expected} in {card}");
         }
     }
+
+    let config = std::fs::read_to_string(out.join("policy-adapter/adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["base_model_name_or_path"], "../start");
 
     // What no adapter stands beside is as in the base, and the policy is its start with the adapter.
     let tensors = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();

@@ -1,45 +1,48 @@
 //! The section on the reward model.
 
+use moslim_data::Objective;
 use moslim_eval::chart::{
     Bar, BarChart, BarSeries, LineChart, Reference, Series, SeriesStyle, bar_chart, line_chart,
 };
+use moslim_eval::classification::HeadReport;
 use moslim_eval::report::Page;
 
 use super::{Results, number};
 
+const HEADERS: [&str; 10] = [
+    "objective",
+    "intensity accuracy",
+    "majority",
+    "balanced accuracy",
+    "within one",
+    "MAE",
+    "weighted kappa",
+    "pairwise accuracy",
+    "ECE",
+    "answers",
+];
+
+/// The measures of every head.
+fn rows(results: &Results<'_>, heads: &[HeadReport]) -> Vec<Vec<String>> {
+    let of = |(objective, head): (&Objective, &HeadReport)| {
+        vec![
+            objective.name.clone(),
+            number(head.intensity_accuracy, 3),
+            number(head.majority, 3),
+            number(head.balanced_accuracy, 3),
+            number(head.within_one, 3),
+            number(head.mae, 3),
+            number(head.quadratic_weighted_kappa, 3),
+            number(head.pairwise_accuracy, 3),
+            number(head.ece, 3),
+            head.n.to_string(),
+        ]
+    };
+    results.objectives().iter().zip(heads).map(of).collect()
+}
+
 /// Accuracy beside the majority baseline, and calibration.
 pub(super) fn section(page: Page, results: &Results<'_>) -> Page {
-    let rows: Vec<Vec<String>> = results
-        .objectives()
-        .iter()
-        .zip(results.heads)
-        .map(|(objective, head)| {
-            vec![
-                objective.name.clone(),
-                number(head.intensity_accuracy, 3),
-                number(head.majority, 3),
-                number(head.balanced_accuracy, 3),
-                number(head.within_one, 3),
-                number(head.mae, 3),
-                number(head.quadratic_weighted_kappa, 3),
-                number(head.pairwise_accuracy, 3),
-                number(head.ece, 3),
-                head.n.to_string(),
-            ]
-        })
-        .collect();
-    let headers = [
-        "objective",
-        "intensity accuracy",
-        "majority",
-        "balanced accuracy",
-        "within one",
-        "MAE",
-        "weighted kappa",
-        "pairwise accuracy",
-        "ECE",
-        "answers",
-    ];
     let accuracy = results.heads.iter().map(|head| Bar {
         value: head.intensity_accuracy,
         interval: Some(head.intervals.intensity_accuracy),
@@ -78,10 +81,18 @@ pub(super) fn section(page: Page, results: &Results<'_>) -> Page {
         y_range: Some((0.0, 1.0)),
         ..LineChart::default()
     };
-    page.figure(
-        &bar_chart(&chart),
-        "The dashed line is what always naming the most frequent level would reach.",
-    )
-    .table(&headers, &rows, None)
-    .figure(&line_chart(&reliability), "Share of right answers by the probability of the named level.")
+    let page = page
+        .figure(
+            &bar_chart(&chart),
+            "The dashed line is what always naming the most frequent level would reach.",
+        )
+        .table(&HEADERS, &rows(results, results.heads), None);
+    let page = match results.judge_heads {
+        None => page,
+        Some(heads) => {
+            let caption = "The same of the reward model that judges, which learned from other questions.";
+            page.table(&HEADERS, &rows(results, heads), Some(caption))
+        }
+    };
+    page.figure(&line_chart(&reliability), "Share of right answers by the probability of the named level.")
 }

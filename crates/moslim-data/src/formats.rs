@@ -38,20 +38,32 @@ struct TextEnds {
 }
 
 /// The formats; where the rows of one have the fields of another too, it comes first.
-const FORMATS: [(&str, &str); 13] = [
+const FORMATS: [(&str, &str); 25] = [
     ("helpsteer", include_str!("formats/helpsteer.toml")),
     ("helpsteer2-preference", include_str!("formats/helpsteer2-preference.toml")),
     ("ultrafeedback", include_str!("formats/ultrafeedback.toml")),
+    ("ultrasafety", include_str!("formats/ultrasafety.toml")),
     ("beavertails", include_str!("formats/beavertails.toml")),
     ("pku-saferlhf", include_str!("formats/pku-saferlhf.toml")),
     ("truthfulqa-truth", include_str!("formats/truthfulqa-truth.toml")),
     ("truthfulqa-info", include_str!("formats/truthfulqa-info.toml")),
     ("xstest", include_str!("formats/xstest.toml")),
+    ("halueval-human", include_str!("formats/halueval-human.toml")),
+    ("halueval-model", include_str!("formats/halueval-model.toml")),
+    ("hhh-alignment", include_str!("formats/hhh-alignment.toml")),
+    ("cpo-honesty", include_str!("formats/cpo-honesty.toml")),
+    ("cpo-harmlessness", include_str!("formats/cpo-harmlessness.toml")),
+    ("halueval-queries", include_str!("formats/halueval-queries.toml")),
+    ("hackaprompt-levels", include_str!("formats/hackaprompt-levels.toml")),
+    ("nemo-rl", include_str!("formats/nemo-rl.toml")),
     ("preference", include_str!("formats/preference.toml")),
     ("hh-rlhf", include_str!("formats/hh-rlhf.toml")),
     ("implicit-preference", include_str!("formats/implicit-preference.toml")),
     ("unpaired-preference", include_str!("formats/unpaired-preference.toml")),
     ("prompt-completion", include_str!("formats/prompt-completion.toml")),
+    ("prompt-only", include_str!("formats/prompt-only.toml")),
+    ("hackaprompt-attempts", include_str!("formats/hackaprompt-attempts.toml")),
+    ("hackaprompt-submissions", include_str!("formats/hackaprompt-submissions.toml")),
 ];
 
 impl Format {

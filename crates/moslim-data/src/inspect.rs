@@ -29,7 +29,7 @@ pub enum OnError {
 pub struct Inspection {
     /// The files.
     pub files: Vec<InspectedFile>,
-    /// Answers and pairs, those that were dropped not among them.
+    /// Answers, pairs and prompts without an answer, those that were dropped not among them.
     pub records: usize,
     /// Answers with a label at least.
     pub labeled: usize,
@@ -197,6 +197,10 @@ impl Inspection {
                     self.records += 1;
                     self.comparisons += 1;
                     seen.prompts.insert(hash(&pair.prompt));
+                }
+                Ok(Item::Prompt(prompt)) => {
+                    self.records += 1;
+                    seen.prompts.insert(hash(&prompt));
                 }
                 Err(problem @ MappingError::Equal) => {
                     *self.dropped.entry(problem.to_string()).or_default() += 1;

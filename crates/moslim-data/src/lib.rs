@@ -23,8 +23,8 @@ pub use formats::Format;
 pub use inspect::{InspectError, InspectedFile, Inspection, LabelCounts, OnError};
 pub use jsonl::{DataError, RecordReader, read_records, write_records};
 pub use mapping::{
-    AnswerMapping, ComparisonMapping, LabelAt, LabelMeaning, Mapping, MappingError, OneOf, Side, TextAt,
-    TextPart,
+    AnswerMapping, ComparisonMapping, Extreme, LabelAt, LabelMeaning, Mapping, MappingError, NameAt, OneOf,
+    PromptMapping, RankingMapping, Side, TextAt, TextPart,
 };
 pub use objective::{Level, Objective};
 pub use record::{Comparison, Item, LabeledResponse};

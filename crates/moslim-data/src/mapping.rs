@@ -1,14 +1,19 @@
 //! How the rows of somebody's file become records: a table of paths, which is data.
 
+mod label_at;
+mod text_at;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::conversation::{as_text, turns_of};
 use crate::value_path::{Entry, scalar, shortened};
-use crate::{Comparison, Item, LabeledResponse, Level, Objective, ObjectiveSchema, ValuePath};
+use crate::{Comparison, Item, LabeledResponse, Objective, ObjectiveSchema, ValuePath};
+
+pub use label_at::{Extreme, LabelAt, LabelMeaning};
+pub use text_at::{Side, TextAt, TextPart};
 
 /// What the rows of a file mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +28,12 @@ pub struct Mapping {
     /// Pairs of which one answer is preferred: every row gives one for each of these.
     #[serde(default)]
     pub comparisons: Vec<ComparisonMapping>,
+    /// Answers in an order of preference: every row gives a pair for each two of them that differ in rank.
+    #[serde(default)]
+    pub rankings: Vec<RankingMapping>,
+    /// Prompts without an answer: every row gives one for each of these.
+    #[serde(default)]
+    pub prompts: Vec<PromptMapping>,
     /// Values that mean that there is no label, next to `null`, absence and the empty text.
     #[serde(default)]
     pub missing: Vec<String>,
@@ -37,7 +48,7 @@ pub struct AnswerMapping {
     pub each: Option<ValuePath>,
     /// The prompt.
     pub prompt: TextAt,
-    /// The answer.
+    /// The answer; where the path leads to several, each is one.
     pub response: TextAt,
     /// The label of each objective.
     #[serde(default)]
@@ -51,8 +62,8 @@ pub struct AnswerMapping {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonMapping {
-    /// What they are compared in.
-    pub objective: String,
+    /// What they are compared in: a name, or where it stands.
+    pub objective: NameAt,
     /// The prompt.
     pub prompt: TextAt,
     /// The answer that is preferred.
@@ -67,6 +78,46 @@ pub struct ComparisonMapping {
     pub equal: Option<OneOf>,
 }
 
+/// Where answers stand that are ranked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RankingMapping {
+    /// What they are compared in: a name, or where it stands.
+    pub objective: NameAt,
+    /// The prompt.
+    pub prompt: TextAt,
+    /// The entries of a row that are answers.
+    pub each: ValuePath,
+    /// The answer in an entry.
+    pub response: TextAt,
+    /// Its rank in an entry, a number; the lowest is the best.
+    pub rank: ValuePath,
+}
+
+/// Where a prompt stands that has no answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptMapping {
+    /// The entries of a row that are prompts; the row itself where this is absent.
+    #[serde(default)]
+    pub each: Option<ValuePath>,
+    /// The prompt.
+    pub prompt: TextAt,
+}
+
+/// A name, or where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NameAt {
+    /// The name.
+    Name(String),
+    /// Where a row has it.
+    At {
+        /// Where.
+        at: ValuePath,
+    },
+}
+
 /// A value, and some that it may have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,77 +126,6 @@ pub struct OneOf {
     pub at: ValuePath,
     /// The values, as texts.
     pub values: Vec<String>,
-}
-
-/// Where a text stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TextAt {
-    /// The whole value: a text, or a list of turns.
-    Whole(ValuePath),
-    /// A part of it.
-    Part(TextPart),
-}
-
-/// A part of a text, or of a list of turns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TextPart {
-    /// Where the text stands.
-    pub at: ValuePath,
-    /// What is cut off at its beginning, if it is there.
-    #[serde(default)]
-    pub prefix: Option<String>,
-    /// What is cut off at its end, if it is there.
-    #[serde(default)]
-    pub suffix: Option<String>,
-    /// Divides the text where it stands last.
-    #[serde(default)]
-    pub divider: Option<String>,
-    /// Whether it divides the text where it stands first instead.
-    #[serde(default)]
-    pub at_first: bool,
-    /// Which side of the divider, or of a list of turns: what comes before the last one, or the last one.
-    #[serde(default)]
-    pub side: Option<Side>,
-}
-
-/// A side of a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// Everything before the last answer.
-    Before,
-    /// The last answer.
-    Last,
-}
-
-/// Where a label stands, and which level its value is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum LabelAt {
-    /// A value that is the name of a level.
-    Name(ValuePath),
-    /// A value that means a level.
-    Meaning(LabelMeaning),
-}
-
-/// A value that means a level; at most one of `values`, `bins` and `level` is given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LabelMeaning {
-    /// Where the value stands.
-    #[serde(default)]
-    pub at: Option<ValuePath>,
-    /// The level that each value means, as texts.
-    #[serde(default)]
-    pub values: BTreeMap<String, String>,
-    /// The numbers from which on the next level begins: one fewer than there are levels.
-    #[serde(default)]
-    pub bins: Vec<f64>,
-    /// A level that all answers have, such as that of the preferred one of a pair.
-    #[serde(default)]
-    pub level: Option<String>,
 }
 
 /// Why a row gives no record.
@@ -189,6 +169,14 @@ pub enum MappingError {
         /// What it may be.
         expected: String,
     },
+    /// A rank is no number.
+    #[error("{path}: found {found}, expected a number")]
+    Rank {
+        /// Where it stands.
+        path: ValuePath,
+        /// What stands there.
+        found: String,
+    },
     /// Neither answer of a pair is preferred.
     #[error("the two answers are judged equal")]
     Equal,
@@ -198,15 +186,22 @@ impl Mapping {
     /// The records of a row, in the order of the mapping.
     pub fn items(&self, row: &Value) -> Vec<Result<Item, MappingError>> {
         let whole = Entry { row, part: row };
+        let parts = |each: &Option<ValuePath>| match each {
+            Some(each) => each.find_all(whole),
+            None => vec![row],
+        };
         let answers = self.answers.iter().flat_map(|mapping| {
-            let parts = match &mapping.each {
-                Some(each) => each.find_all(whole),
-                None => vec![row],
-            };
-            parts.into_iter().map(|part| self.answer(mapping, Entry { row, part }).map(Item::Answer))
+            let of_part = |part| self.answers_in(mapping, Entry { row, part });
+            parts(&mapping.each).into_iter().flat_map(of_part)
         });
-        let comparisons = self.comparisons.iter().map(|mapping| mapping.pair(whole).map(Item::Comparison));
-        answers.chain(comparisons).collect()
+        let comparisons = self.comparisons.iter().map(|mapping| mapping.pair(whole));
+        let rankings = self.rankings.iter().flat_map(|mapping| mapping.pairs(whole));
+        let prompts = self.prompts.iter().flat_map(|mapping| {
+            parts(&mapping.each).into_iter().map(|part| mapping.prompt.non_empty(Entry { row, part }))
+        });
+        let pairs = comparisons.chain(rankings).map(|pair| pair.map(Item::Comparison));
+        let prompts = prompts.map(|prompt| prompt.map(Item::Prompt));
+        answers.map(|answer| answer.map(Item::Answer)).chain(pairs).chain(prompts).collect()
     }
 
     /// The objectives as a schema; `None` where there are none.
@@ -220,17 +215,24 @@ impl Mapping {
         }
     }
 
-    fn answer(&self, mapping: &AnswerMapping, entry: Entry<'_>) -> Result<LabeledResponse, MappingError> {
+    fn answers_in(
+        &self,
+        mapping: &AnswerMapping,
+        entry: Entry<'_>,
+    ) -> Vec<Result<LabeledResponse, MappingError>> {
         let level = |objective: &Objective| match mapping.labels.get(&objective.name) {
             Some(label) => label.level(objective, entry, &self.missing),
             None => Ok(None),
         };
-        Ok(LabeledResponse {
-            prompt: mapping.prompt.non_empty(entry)?,
-            response: mapping.response.read(entry)?,
-            levels: self.objectives.iter().map(level).collect::<Result<_, _>>()?,
-            source: mapping.source.clone(),
-        })
+        let answer = |response: Result<String, MappingError>| {
+            Ok(LabeledResponse {
+                prompt: mapping.prompt.non_empty(entry)?,
+                response: response?,
+                levels: self.objectives.iter().map(level).collect::<Result<_, _>>()?,
+                source: mapping.source.clone(),
+            })
+        };
+        mapping.response.read_all(entry).into_iter().map(answer).collect()
     }
 }
 
@@ -245,131 +247,58 @@ impl ComparisonMapping {
             std::mem::swap(&mut chosen, &mut rejected);
         }
         let prompt = self.prompt.non_empty(entry)?;
-        Ok(Comparison { prompt, objective: self.objective.clone(), chosen, rejected })
+        Ok(Comparison { prompt, objective: self.objective.read(entry)?, chosen, rejected })
+    }
+}
+
+impl RankingMapping {
+    /// A pair for each two answers of different rank, the best first.
+    fn pairs(&self, entry: Entry<'_>) -> Vec<Result<Comparison, MappingError>> {
+        let ranked: Result<Vec<(f64, String)>, MappingError> =
+            self.each.find_all(entry).into_iter().map(|part| self.ranked(Entry { part, ..entry })).collect();
+        let (prompt, objective) = (self.prompt.non_empty(entry), self.objective.read(entry));
+        let (mut ranked, prompt, objective) = match (ranked, prompt, objective) {
+            (Ok(ranked), Ok(prompt), Ok(objective)) => (ranked, prompt, objective),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return vec![Err(error)],
+        };
+        ranked.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let pairs = ranked.iter().enumerate().flat_map(|(index, (rank, chosen))| {
+            let worse = ranked[index + 1..].iter().filter(move |(other, _)| other > rank);
+            worse.map(move |(_, rejected)| (chosen, rejected))
+        });
+        let pairs: Vec<Result<Comparison, MappingError>> = pairs
+            .map(|(chosen, rejected)| {
+                let (chosen, rejected) = (chosen.clone(), rejected.clone());
+                Ok(Comparison { prompt: prompt.clone(), objective: objective.clone(), chosen, rejected })
+            })
+            .collect();
+        if pairs.is_empty() { vec![Err(MappingError::Equal)] } else { pairs }
+    }
+
+    fn ranked(&self, entry: Entry<'_>) -> Result<(f64, String), MappingError> {
+        let value = self.rank.find(entry);
+        let number = value.and_then(scalar).and_then(|text| text.trim().parse::<f64>().ok());
+        match number.filter(|number| !number.is_nan()) {
+            Some(number) => Ok((number, self.response.read(entry)?)),
+            None => Err(MappingError::Rank {
+                path: self.rank.clone(),
+                found: value.map_or("nothing".into(), |value| shortened(&value.to_string())),
+            }),
+        }
+    }
+}
+
+impl NameAt {
+    fn read(&self, entry: Entry<'_>) -> Result<String, MappingError> {
+        match self {
+            Self::Name(name) => Ok(name.clone()),
+            Self::At { at } => TextAt::Whole(at.clone()).non_empty(entry),
+        }
     }
 }
 
 impl OneOf {
     fn holds(&self, entry: Entry<'_>) -> bool {
         self.at.find(entry).and_then(scalar).is_some_and(|value| self.values.contains(&value))
-    }
-}
-
-impl TextAt {
-    fn path(&self) -> &ValuePath {
-        match self {
-            Self::Whole(path) => path,
-            Self::Part(part) => &part.at,
-        }
-    }
-
-    fn non_empty(&self, entry: Entry<'_>) -> Result<String, MappingError> {
-        match self.read(entry)? {
-            text if text.trim().is_empty() => Err(MappingError::Empty { path: self.path().clone() }),
-            text => Ok(text),
-        }
-    }
-
-    fn read(&self, entry: Entry<'_>) -> Result<String, MappingError> {
-        let path = self.path();
-        let value = match path.find(entry) {
-            None | Some(Value::Null) => return Err(MappingError::Missing { path: path.clone() }),
-            Some(value) => value,
-        };
-        let no_text = || MappingError::NoText { path: path.clone(), found: shortened(&value.to_string()) };
-        match (self, value) {
-            (Self::Whole(_), Value::String(text)) => Ok(text.clone()),
-            (Self::Whole(_), turns) => turns_of(turns).map(|turns| as_text(&turns)).ok_or_else(no_text),
-            (Self::Part(part), Value::String(text)) => part.of(text),
-            (Self::Part(part), turns) => {
-                let turns = turns_of(turns).ok_or_else(no_text)?;
-                let (last, before) = turns.split_last().ok_or_else(no_text)?;
-                Ok(match part.side {
-                    Some(Side::Before) => as_text(before),
-                    Some(Side::Last) => last.content.clone(),
-                    None => as_text(&turns),
-                })
-            }
-        }
-    }
-}
-
-impl TextPart {
-    fn of(&self, text: &str) -> Result<String, MappingError> {
-        let text = match &self.prefix {
-            Some(prefix) => text.strip_prefix(prefix.as_str()).unwrap_or(text),
-            None => text,
-        };
-        let text = match &self.suffix {
-            Some(suffix) => text.strip_suffix(suffix.as_str()).unwrap_or(text),
-            None => text,
-        };
-        let Some(divider) = &self.divider else { return Ok(text.into()) };
-        let undivided = || MappingError::Undivided { path: self.at.clone(), divider: divider.clone() };
-        let sides = match self.at_first {
-            true => text.split_once(divider.as_str()),
-            false => text.rsplit_once(divider.as_str()),
-        };
-        let (before, last) = sides.ok_or_else(undivided)?;
-        Ok(match self.side {
-            Some(Side::Before) => before.trim().into(),
-            _ => last.trim().into(),
-        })
-    }
-}
-
-impl LabelAt {
-    fn level(
-        &self,
-        objective: &Objective,
-        entry: Entry<'_>,
-        missing: &[String],
-    ) -> Result<Option<Level>, MappingError> {
-        let (at, meaning) = match self {
-            Self::Name(path) => (Some(path), None),
-            Self::Meaning(meaning) => (meaning.at.as_ref(), Some(meaning)),
-        };
-        let wrong = |found: &str, expected: String| MappingError::Level {
-            objective: objective.name.clone(),
-            found: shortened(found),
-            expected,
-        };
-        let named = |name: &str| {
-            objective.level(name).map(Some).ok_or_else(|| wrong(name, objective.expected_levels()))
-        };
-        if let Some(level) = meaning.and_then(|meaning| meaning.level.as_ref()) {
-            return named(level);
-        }
-        let value = match at.and_then(|path| path.find(entry)) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(value) => scalar(value).ok_or_else(|| {
-                wrong(&value.to_string(), format!("one of {}", objective.expected_levels()))
-            })?,
-        };
-        let text = value.trim();
-        if text.is_empty() || missing.iter().any(|name| name == text) {
-            return Ok(None);
-        }
-        match meaning {
-            Some(LabelMeaning { values, .. }) if !values.is_empty() => match values.get(text) {
-                Some(name) => named(name),
-                None => {
-                    let expected: Vec<&str> = values.keys().map(String::as_str).collect();
-                    Err(wrong(text, format!("one of {}", expected.join(", "))))
-                }
-            },
-            Some(LabelMeaning { bins, .. }) if !bins.is_empty() => {
-                let number: f64 = text.parse().map_err(|_| wrong(text, "a number".into()))?;
-                if number.is_nan() {
-                    return Err(wrong(text, "a number".into()));
-                }
-                let level = bins.iter().filter(|&&bound| number >= bound).count();
-                match level < objective.n_levels() {
-                    true => Ok(Some(level)),
-                    false => Err(wrong(text, format!("{} levels for the bins", bins.len() + 1))),
-                }
-            }
-            _ => named(text),
-        }
     }
 }

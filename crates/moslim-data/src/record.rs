@@ -35,4 +35,6 @@ pub enum Item {
     Answer(LabeledResponse),
     /// A pair.
     Comparison(Comparison),
+    /// A prompt without an answer.
+    Prompt(String),
 }

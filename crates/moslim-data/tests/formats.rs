@@ -193,3 +193,107 @@ fn a_mapping_of_ones_own() {
         toml::from_str::<Mapping>("answer = []").unwrap_err().to_string().contains("unknown field `answer`")
     );
 }
+
+#[test]
+fn ultrasafety() {
+    let completion = |response: &str, rating: &str| {
+        json!({"model": "m", "principle": "harmlessness", "response": response,
+            "annotations": {"harmlessness": [{"Rating": rating, "Rationale": "r"}]}})
+    };
+    let row = json!({"source": "AdvBench", "prompt": "jailbreak", "instruction": "p", "models": ["m"],
+        "completions": [completion("no", "1"), completion("yes", "0"), completion("?", "N/A")]});
+    let expected = [("no", Some(1)), ("yes", Some(0)), ("?", None)]
+        .map(|(response, level)| answer("p", response, &[level], Some("model")));
+    assert_eq!(items("ultrasafety", &row), expected);
+}
+
+#[test]
+fn rankings_give_a_pair_for_each_two_ranks() {
+    let turn = |role: &str, text: &str| json!([{"role": role, "content": text}]);
+    let row = |ranks: [Value; 3]| {
+        let [a, b, c] = ranks;
+        json!({"context": turn("user", "p"), "completions": [
+            {"rank": a, "completion": turn("assistant", "a")},
+            {"rank": b, "completion": turn("assistant", "b")},
+            {"rank": c, "completion": turn("assistant", "c")}]})
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<Result<Item, String>> {
+        pairs.iter().map(|(chosen, rejected)| pair("preference", "p", chosen, rejected)).collect()
+    };
+    let found = items("nemo-rl", &row([json!(1), json!(0), json!("2")]));
+    assert_eq!(found, pairs(&[("b", "a"), ("b", "c"), ("a", "c")]));
+    // Equals are no pair.
+    assert_eq!(items("nemo-rl", &row([json!(0), json!(0), json!(1)])), pairs(&[("a", "c"), ("b", "c")]));
+    assert_eq!(
+        items("nemo-rl", &row([json!(1), json!(1), json!(1)])),
+        [Err("the two answers are judged equal".into())]
+    );
+    assert_eq!(
+        items("nemo-rl", &row([json!(1), json!("first"), json!(2)])),
+        [Err("rank: found \"first\", expected a number".into())]
+    );
+}
+
+#[test]
+fn hhh_alignment_names_the_objective_in_every_row() {
+    let instruction = |response: &str| {
+        format!(
+            "###Task Description:\nRate.\n\n###The instruction to evaluate:\np\nq\n\n###Response to evaluate:\n\
+             {response}\n\n###Score Rubrics:\n[1]\n\n###Feedback: "
+        )
+    };
+    let row = json!({"source": "honest", "chosen_instruction": instruction("good"),
+        "rejected_instruction": instruction("bad")});
+    assert_eq!(items("hhh-alignment", &row), [pair("honest", "p\nq", "good", "bad")]);
+}
+
+#[test]
+fn halueval_answers_are_as_factual_as_their_worst_statement() {
+    let of = |name: &str, judge: &str, judgements: Value| {
+        let mut row =
+            json!({"id": 0, "user_query": "p", "chatgpt_response": "r", "chatgpt_fact": ["a", "b"]});
+        row[judge] = judgements;
+        items(name, &row)
+    };
+    let human = |judgements| of("halueval-human", "human_judge", judgements);
+    assert_eq!(human(json!(["true", "true"])), [answer("p", "r", &[Some(1)], Some("human"))]);
+    assert_eq!(human(json!(["true", "false"])), [answer("p", "r", &[Some(0)], Some("human"))]);
+    assert_eq!(human(json!([])), [answer("p", "r", &[None], Some("human"))]);
+    let model = |judgements| of("halueval-model", "chatgpt_judge", judgements);
+    assert_eq!(model(json!(["true", "unknown"])), [answer("p", "r", &[Some(1)], Some("model"))]);
+    let corrected = json!(["unknown", "false, [it is not so]"]);
+    assert_eq!(model(corrected), [answer("p", "r", &[Some(0)], Some("model"))]);
+    assert_eq!(
+        model(json!(["maybe"])),
+        [Err("factual: found maybe, expected false, unknown, true".into())]
+    );
+}
+
+#[test]
+fn prompts_without_answers() {
+    let prompt = |text: &str| [Ok(Item::Prompt(text.into()))];
+    let turns = json!({"prompt": [{"role": "user", "content": "p"}]});
+    assert_eq!(items("prompt-only", &turns), prompt("p"));
+    assert_eq!(items("prompt-only", &json!({"prompt": ""})), [Err("prompt: empty, expected a text".into())]);
+    let asked = json!({"category": "Education", "id": 0, "user_query": "< honesty: 5 > is 3 > 2 ?"});
+    assert_eq!(items("cpo-honesty", &asked), prompt("is 3 > 2 ?"));
+    let plain = json!({"category": "Education", "id": 0, "user_query": "is 3 > 2 ?"});
+    assert_eq!(items("halueval-queries", &plain), prompt("is 3 > 2 ?"));
+    let harmful = json!({"seq": 0, "instruction": "< harmlessness: 0 > p"});
+    assert_eq!(items("cpo-harmlessness", &harmful), prompt("p"));
+    let level = json!({"level": 1, "template": "t {YOUR PROMPT}", "expected": "e", "banned": []});
+    assert_eq!(items("hackaprompt-levels", &level), prompt("t {YOUR PROMPT}"));
+    let submission =
+        json!({"level_1": {"prompt": "a", "model": "m"}, "level_2": {"prompt": "b", "model": "m"}});
+    let both = ["a", "b"].map(|text| Ok(Item::Prompt(text.into())));
+    assert_eq!(items("hackaprompt-submissions", &submission), both);
+}
+
+#[test]
+fn attempts_have_an_answer_for_every_response() {
+    let row = json!({"1": {"-7": {"prompt": "p", "tokens": 2, "responses": ["a", "b"]},
+        "8": {"prompt": "q", "tokens": 2, "responses": ["c"]}}});
+    let expected = [("p", "a"), ("p", "b"), ("q", "c")]
+        .map(|(prompt, response)| answer(prompt, response, &[], Some("model")));
+    assert_eq!(items("hackaprompt-attempts", &row), expected);
+}

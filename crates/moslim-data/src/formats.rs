@@ -88,6 +88,9 @@ impl Format {
         })
     }
 
+    /// What MOSLIM's own format is called.
+    pub const OWN: &str = "moslim";
+
     /// MOSLIM's own format, with these objectives.
     pub fn own(objectives: Vec<Objective>) -> Self {
         let labels = objectives.iter().map(|objective| {
@@ -99,7 +102,7 @@ impl Format {
             labels.collect::<String>()
         );
         let mapping: Mapping = toml::from_str(&text).expect("names and paths are quoted");
-        Self { name: "moslim".into(), mapping: Mapping { objectives, ..mapping } }
+        Self { name: Self::OWN.into(), mapping: Mapping { objectives, ..mapping } }
     }
 }
 

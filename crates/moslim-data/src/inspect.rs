@@ -2,27 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::Value;
-use thiserror::Error;
 
-use crate::mapping::{Mapping, MappingError};
-use crate::objective::integer;
-use crate::rows::{FileError, Place, RowError, read_rows};
-use crate::{Format, Item, LabeledResponse, Level, Objective, SchemaError};
-
-/// What happens to rows that cannot be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnError {
-    /// The first one ends the reading.
-    #[default]
-    Fail,
-    /// They are dropped and counted.
-    Skip,
-}
+use crate::items::{Dropped, Reading};
+use crate::{Comparison, Item, LabeledResponse, Level, Mapping, Objective, OnError, ReadError};
 
 /// What files hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -35,10 +20,9 @@ pub struct Inspection {
     pub labeled: usize,
     /// Pairs of which one answer is preferred.
     pub comparisons: usize,
-    /// What was dropped, by reason.
-    pub dropped: BTreeMap<String, usize>,
-    /// The first of what was dropped because it was wrong, with its place.
-    pub first_errors: Vec<String>,
+    /// What was dropped.
+    #[serde(flatten)]
+    pub dropped: Dropped,
     /// The labels by objective.
     pub objectives: BTreeMap<String, LabelCounts>,
     /// Different prompts.
@@ -71,57 +55,6 @@ pub struct LabelCounts {
     pub missing: usize,
 }
 
-/// Why files cannot be inspected.
-#[derive(Debug, Error)]
-pub enum InspectError {
-    /// A file cannot be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A row cannot be read.
-    #[error("{place}: {problem}")]
-    Row {
-        /// Where it stands.
-        place: Place,
-        /// What is wrong with it.
-        problem: RowError,
-    },
-    /// A row gives no record.
-    #[error("{place}: {problem}")]
-    Record {
-        /// Where it stands.
-        place: Place,
-        /// What is wrong with it.
-        problem: MappingError,
-    },
-    /// There are no rows.
-    #[error("{}: no rows, expected at least one", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The rows are those of no known format.
-    #[error("{}: rows with {found}, expected a mapping for them or one of the formats {expected}", path.display())]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-        /// The fields of its first row.
-        found: String,
-        /// The formats.
-        expected: String,
-    },
-    /// The objectives of a file cannot be used.
-    #[error("{}: {problem}", path.display())]
-    Objectives {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with them.
-        problem: SchemaError,
-    },
-}
-
-/// Errors that are shown of those that were skipped.
-const SHOWN_ERRORS: usize = 10;
-
 impl Inspection {
     /// Reads files from beginning to end; each is of a known format, or all follow the mapping.
     ///
@@ -129,86 +62,43 @@ impl Inspection {
     ///
     /// # Errors
     /// A file that cannot be read or is of no known format; the first bad row, if such rows are not to be skipped.
-    pub fn of(paths: &[PathBuf], mapping: Option<&Mapping>, on_error: OnError) -> Result<Self, InspectError> {
+    pub fn of(paths: &[PathBuf], mapping: Option<&Mapping>, on_error: OnError) -> Result<Self, ReadError> {
         let mut inspection = Self::default();
         let mut seen = Seen::default();
         for path in paths {
-            let Format { name, mapping } = match mapping {
-                Some(mapping) => Format { name: "mapping".into(), mapping: mapping.clone() },
-                None => format_of(path)?,
-            };
-            let schema = mapping.schema();
-            schema.map_err(|problem| InspectError::Objectives { path: path.clone(), problem })?;
+            let reading = Reading::of(path, mapping, None)?;
             let before = inspection.records;
-            inspection.read(path, &mapping, on_error, &mut seen)?;
+            let mut dropped = std::mem::take(&mut inspection.dropped);
+            let read = reading.read(path, on_error, &mut dropped, |item| {
+                inspection.count(item, reading.objectives(), &mut seen);
+            });
+            inspection.dropped = dropped;
+            read?;
             let records = inspection.records - before;
-            inspection.files.push(InspectedFile { path: path.clone(), format: name, records });
+            let format = reading.name().to_owned();
+            inspection.files.push(InspectedFile { path: path.clone(), format, records });
         }
         inspection.prompts = seen.prompts.len();
         Ok(inspection)
     }
 
-    fn read(
-        &mut self,
-        path: &Path,
-        mapping: &Mapping,
-        on_error: OnError,
-        seen: &mut Seen,
-    ) -> Result<(), InspectError> {
-        let mut failed = None;
-        let mut n_rows = 0;
-        read_rows(path, |place, row| {
-            n_rows += 1;
-            let problems = match row {
-                Err(problem) => vec![InspectError::Row { place: place.clone(), problem }],
-                Ok(row) => self.count(place, &row, mapping, seen),
-            };
-            for problem in problems {
-                match on_error {
-                    OnError::Fail => {
-                        failed = Some(problem);
-                        return ControlFlow::Break(());
-                    }
-                    OnError::Skip => self.drop_for(&problem),
-                }
+    fn count(&mut self, item: Item, objectives: &[Objective], seen: &mut Seen) {
+        self.records += 1;
+        match item {
+            Item::Answer(answer) => {
+                self.count_labels(&answer, objectives);
+                let (duplicate, contradicts) = seen.again(&answer, objectives);
+                self.duplicates += usize::from(duplicate);
+                self.contradictions += usize::from(contradicts);
             }
-            ControlFlow::Continue(())
-        })?;
-        match (failed, n_rows) {
-            (Some(problem), _) => Err(problem),
-            (None, 0) => Err(InspectError::Empty { path: path.into() }),
-            (None, _) => Ok(()),
-        }
-    }
-
-    /// Counts the records of a row; returns what is wrong with it.
-    fn count(&mut self, place: &Place, row: &Value, mapping: &Mapping, seen: &mut Seen) -> Vec<InspectError> {
-        let mut problems = Vec::new();
-        for item in mapping.items(row) {
-            match item {
-                Ok(Item::Answer(answer)) => {
-                    self.records += 1;
-                    self.count_labels(&answer, &mapping.objectives);
-                    let (duplicate, contradicts) = seen.again(&answer, &mapping.objectives);
-                    self.duplicates += usize::from(duplicate);
-                    self.contradictions += usize::from(contradicts);
-                }
-                Ok(Item::Comparison(pair)) => {
-                    self.records += 1;
-                    self.comparisons += 1;
-                    seen.prompts.insert(hash(&pair.prompt));
-                }
-                Ok(Item::Prompt(prompt)) => {
-                    self.records += 1;
-                    seen.prompts.insert(hash(&prompt));
-                }
-                Err(problem @ MappingError::Equal) => {
-                    *self.dropped.entry(problem.to_string()).or_default() += 1;
-                }
-                Err(problem) => problems.push(InspectError::Record { place: place.clone(), problem }),
+            Item::Comparison(Comparison { prompt, .. }) => {
+                self.comparisons += 1;
+                seen.prompts.insert(hash(&prompt));
+            }
+            Item::Prompt(prompt) => {
+                seen.prompts.insert(hash(&prompt));
             }
         }
-        problems
     }
 
     fn count_labels(&mut self, answer: &LabeledResponse, objectives: &[Objective]) {
@@ -232,18 +122,6 @@ impl Inspection {
                 }
                 None => counts.missing += 1,
             }
-        }
-    }
-
-    fn drop_for(&mut self, problem: &InspectError) {
-        let reason = match problem {
-            InspectError::Row { problem, .. } => problem.to_string(),
-            InspectError::Record { problem, .. } => problem.to_string(),
-            other => other.to_string(),
-        };
-        *self.dropped.entry(reason).or_default() += 1;
-        if self.first_errors.len() < SHOWN_ERRORS {
-            self.first_errors.push(problem.to_string());
         }
     }
 }
@@ -285,59 +163,4 @@ fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
-}
-
-/// The format of a file, from its first row; for MOSLIM's own the objectives are those of its labels.
-fn format_of(path: &Path) -> Result<Format, InspectError> {
-    let mut first = None;
-    read_rows(path, |place, row| {
-        first = Some((place.clone(), row));
-        ControlFlow::Break(())
-    })?;
-    let row = match first {
-        None => return Err(InspectError::Empty { path: path.into() }),
-        Some((place, Err(problem))) => return Err(InspectError::Row { place, problem }),
-        Some((_, Ok(row))) => row,
-    };
-    if ["prompt", "response", "labels"].iter().all(|field| row.get(field).is_some()) {
-        return Ok(Format::own(labelled_objectives(path)?));
-    }
-    Format::of(&row).ok_or_else(|| InspectError::UnknownFormat {
-        path: path.into(),
-        found: match &row {
-            Value::Object(fields) => fields.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-            _ => "no fields".into(),
-        },
-        expected: Format::names().collect::<Vec<_>>().join(", "),
-    })
-}
-
-/// The objectives of a file in MOSLIM's own format: integers become a scale, names are levels in the order of the alphabet.
-fn labelled_objectives(path: &Path) -> Result<Vec<Objective>, InspectError> {
-    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    read_rows(path, |_, row| {
-        let labels = row.ok().and_then(|row| row.get("labels")?.as_object().cloned());
-        for (objective, level) in labels.into_iter().flatten() {
-            let levels = names.entry(objective).or_default();
-            let level = match level {
-                Value::String(level) => level,
-                Value::Null => continue,
-                other => other.to_string(),
-            };
-            if !levels.contains(&level) {
-                levels.push(level);
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    let objective = |(name, mut levels): (String, Vec<String>)| {
-        levels.sort();
-        let numbers: Option<Vec<i64>> = levels.iter().map(|level| integer(level)).collect();
-        match numbers.as_deref().and_then(|numbers| Some((*numbers.iter().min()?, *numbers.iter().max()?))) {
-            Some((low, high)) if high > low && high - low < 1000 => Objective::with_scale(name, low, high),
-            Some((low, high)) if high == low => Objective::with_scale(name, low.min(0), high.max(1)),
-            _ => Objective { name, levels },
-        }
-    };
-    Ok(names.into_iter().map(objective).collect())
 }

@@ -5,9 +5,11 @@ mod conversation;
 mod counts;
 mod formats;
 mod inspect;
+mod items;
 mod jsonl;
 mod mapping;
 mod objective;
+mod preference_data;
 mod record;
 mod record_json;
 mod request;
@@ -20,13 +22,15 @@ mod value_path;
 pub use codec::{CodecError, PromptCodec, PromptCodecConfig, Turn};
 pub use counts::{level_counts, majority_share};
 pub use formats::Format;
-pub use inspect::{InspectError, InspectedFile, Inspection, LabelCounts, OnError};
+pub use inspect::{InspectedFile, Inspection, LabelCounts};
+pub use items::{Dropped, OnError, ReadError};
 pub use jsonl::{DataError, RecordReader, read_records, write_records};
 pub use mapping::{
     AnswerMapping, ComparisonMapping, Extreme, LabelAt, LabelMeaning, Mapping, MappingError, NameAt, OneOf,
     PromptMapping, RankingMapping, Side, TextAt, TextPart,
 };
 pub use objective::{Level, Objective};
+pub use preference_data::{Pairs, PreferenceData, ReadOptions};
 pub use record::{Comparison, Item, LabeledResponse};
 pub use record_json::RecordError;
 pub use request::{Request, RequestError};

@@ -10,7 +10,15 @@ const FIELDS: [&str; 4] = ["prompt", "response", "labels", "source"];
 
 /// Reads one record.
 pub(crate) fn record_from_json(text: &str, schema: &ObjectiveSchema) -> Result<LabeledResponse, RecordError> {
-    let mut fields: Map<String, Value> = serde_json::from_str(text).map_err(RowError::from)?;
+    record_from_value(serde_json::from_str(text).map_err(RowError::from)?, schema)
+}
+
+/// Reads one record of which the JSON has been read.
+pub(crate) fn record_from_value(
+    row: Value,
+    schema: &ObjectiveSchema,
+) -> Result<LabeledResponse, RecordError> {
+    let mut fields: Map<String, Value> = serde_json::from_value(row).map_err(RowError::from)?;
     if let Some(found) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
         return Err(RecordError::UnknownField { found: found.clone(), expected: FIELDS.join(", ") });
     }

@@ -263,10 +263,7 @@ fn halueval_answers_are_as_factual_as_their_worst_statement() {
     assert_eq!(model(json!(["true", "unknown"])), [answer("p", "r", &[Some(1)], Some("model"))]);
     let corrected = json!(["unknown", "false, [it is not so]"]);
     assert_eq!(model(corrected), [answer("p", "r", &[Some(0)], Some("model"))]);
-    assert_eq!(
-        model(json!(["maybe"])),
-        [Err("factual: found maybe, expected false, unknown, true".into())]
-    );
+    assert_eq!(model(json!(["maybe"])), [Err("factual: found maybe, expected false, unknown, true".into())]);
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use moslim_data::{LabeledResponse, ObjectiveSchema, read_records, split_by_prompt};
+use moslim_data::{LabeledResponse, ObjectiveSchema, PreferenceData, ReadOptions, split_by_prompt};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World};
 
 use crate::{DataRecipe, Error, Recipe};
 
 /// Everything a run learns from and is measured on.
 pub struct Datasets {
+    /// What was read from files.
+    pub summary: Option<String>,
     /// The objectives.
     pub schema: ObjectiveSchema,
     /// Questions and answers for supervised fine-tuning, without labels.
@@ -59,6 +61,7 @@ impl Datasets {
                 let clean = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
                 let n_prompts = recipe.policy.max_steps * recipe.policy.prompts_per_step;
                 Ok(Self {
+                    summary: None,
                     schema: world.schema(),
                     sft: world.answered(Split::Train, *sft_answers, stream::SFT),
                     labeled: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
@@ -72,15 +75,30 @@ impl Datasets {
                     ),
                 })
             }
-            DataRecipe::Files { objectives, labeled, held_out_share, .. } => {
-                let records = read_records(labeled, objectives)?;
+            DataRecipe::Files { objectives, labeled, mapping, on_error, pairs, held_out_share, .. } => {
+                let options = ReadOptions {
+                    objectives: objectives.clone(),
+                    mapping: mapping.clone(),
+                    on_error: *on_error,
+                    pairs: *pairs,
+                };
+                let data = PreferenceData::read(labeled.paths(), &options)?;
+                let summary = data.summary();
+                let PreferenceData { schema: Some(schema), answers: records, .. } = data else {
+                    return Err(Error::Unusable {
+                        place: labeled.to_string(),
+                        found: summary,
+                        expected: "labels; data.pairs = \"label\" makes two labelled answers of a pair"
+                            .into(),
+                    });
+                };
                 let (train, held_out) = split_by_prompt(records, *held_out_share, recipe.seed);
                 // Half of the held-out questions teach the judge, the other half measures everything.
                 let (measured, judge) = split_by_prompt(held_out, 0.5, recipe.seed.wrapping_add(1));
                 for (part, records) in [("training", &train), ("judge", &judge), ("evaluation", &measured)] {
                     if records.is_empty() {
                         return Err(Error::Unusable {
-                            place: labeled.display().to_string(),
+                            place: labeled.to_string(),
                             found: format!("no question in the {part} part"),
                             expected: "questions in every part; add data or change data.held_out_share"
                                 .into(),
@@ -90,7 +108,8 @@ impl Datasets {
                 let mut held_out_prompts = distinct_prompts(&measured);
                 held_out_prompts.truncate(recipe.evaluation.prompts);
                 Ok(Self {
-                    schema: objectives.clone(),
+                    summary: Some(format!("{labeled}: {summary}")),
+                    schema,
                     sft: train
                         .iter()
                         .map(|record| (record.prompt.clone(), record.response.clone()))

@@ -1,34 +1,99 @@
-//! Looking at data before anything is trained on it.
+//! Looking at data, and making it ready, before anything is trained on it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use moslim_data::{Inspection, Mapping, OnError};
+use moslim::DataFiles;
+use moslim_data::{
+    Inspection, LabeledResponse, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions,
+    split_by_prompt, write_records,
+};
 
 /// `moslim data`
 #[derive(Subcommand)]
 pub enum DataCommand {
     /// Says what files hold: records, levels, missing labels, pairs, duplicates
     Inspect(Inspect),
+    /// Writes files of any known format as one file of labelled answers in MOSLIM's own
+    Convert(Convert),
+    /// Divides labelled answers by their prompts into those to train on and those held out
+    Split(SplitFiles),
+    /// Reads files to their end; the first row that cannot be used is an error
+    Validate(Validate),
 }
 
-/// `moslim data inspect`
+/// Files to read, and how.
 #[derive(Args)]
-pub struct Inspect {
+struct Input {
     /// JSON lines, JSON, CSV or TSV, each perhaps with .gz or .zst, or Parquet
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// A TOML file that says where prompts, answers and labels stand in a row, for files of no known format
     #[arg(long)]
     mapping: Option<PathBuf>,
+}
+
+/// What is made of rows.
+#[derive(Args)]
+struct Making {
+    /// What happens to rows that cannot be used
+    #[arg(long, value_enum, default_value = "fail")]
+    on_error: Choice,
+    /// Makes two labelled answers of a pair: the preferred one has the highest level, the other one the lowest
+    #[arg(long)]
+    label_pairs: bool,
+}
+
+/// `moslim data inspect`
+#[derive(Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    input: Input,
     /// What happens to rows that cannot be used
     #[arg(long, value_enum, default_value = "fail")]
     on_error: Choice,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// `moslim data convert`
+#[derive(Args)]
+pub struct Convert {
+    #[command(flatten)]
+    input: Input,
+    #[command(flatten)]
+    making: Making,
+    /// The file to write, JSON lines
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// `moslim data split`
+#[derive(Args)]
+pub struct SplitFiles {
+    #[command(flatten)]
+    input: Input,
+    #[command(flatten)]
+    making: Making,
+    /// The folder to write train.jsonl and held-out.jsonl into
+    #[arg(long)]
+    out: PathBuf,
+    /// The share of the prompts that is held out, from 0 to 1
+    #[arg(long, value_parser = share, default_value = "0.1")]
+    held_out: f64,
+    /// Another one holds out other prompts
+    #[arg(long, default_value = "0")]
+    seed: u64,
+}
+
+/// `moslim data validate`
+#[derive(Args)]
+pub struct Validate {
+    #[command(flatten)]
+    input: Input,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -39,23 +104,65 @@ enum Choice {
     Skip,
 }
 
+impl From<Choice> for OnError {
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Fail => Self::Fail,
+            Choice::Skip => Self::Skip,
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.parse().ok();
+    share.filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected a number from 0 to 1".into())
+}
+
 impl DataCommand {
     /// Does what was asked for.
     pub fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::Inspect(inspect) => inspect.run(),
+            Self::Convert(convert) => convert.run(),
+            Self::Split(split) => split.run(),
+            Self::Validate(validate) => validate.run(),
+        }
+    }
+}
+
+impl Input {
+    fn mapping(&self) -> anyhow::Result<Option<Mapping>> {
+        self.mapping.as_deref().map(read_mapping).transpose()
+    }
+
+    fn read(&self, on_error: OnError, pairs: Pairs) -> anyhow::Result<PreferenceData> {
+        let options = ReadOptions { objectives: None, mapping: self.mapping()?, on_error, pairs };
+        Ok(PreferenceData::read(&self.files, &options)?)
+    }
+
+    /// Labelled answers and their objectives, with a word about what is left out.
+    fn labelled(&self, making: &Making) -> anyhow::Result<(ObjectiveSchema, Vec<LabeledResponse>)> {
+        let pairs = if making.label_pairs { Pairs::Label } else { Pairs::Compare };
+        let data = self.read(making.on_error.into(), pairs)?;
+        eprintln!("{}", data.summary());
+        for (reason, n) in &data.dropped.dropped {
+            eprintln!("dropped {n}: {reason}");
+        }
+        let n_pairs = data.comparisons.len();
+        if n_pairs > 0 {
+            eprintln!("left out: {n_pairs} pairs; --label-pairs makes labelled answers of them");
+        }
+        match data.schema {
+            Some(schema) => Ok((schema, data.answers)),
+            None => anyhow::bail!("no labels, expected some to write"),
         }
     }
 }
 
 impl Inspect {
     fn run(&self) -> anyhow::Result<()> {
-        let mapping = self.mapping.as_deref().map(read_mapping).transpose()?;
-        let on_error = match self.on_error {
-            Choice::Fail => OnError::Fail,
-            Choice::Skip => OnError::Skip,
-        };
-        let found = Inspection::of(&self.files, mapping.as_ref(), on_error)?;
+        let mapping = self.input.mapping()?;
+        let found = Inspection::of(&self.input.files, mapping.as_ref(), self.on_error.into())?;
         let mut out = std::io::stdout().lock();
         match self.json {
             true => {
@@ -65,6 +172,45 @@ impl Inspect {
             false => Ok(print(&mut out, &found)?),
         }
     }
+}
+
+impl Convert {
+    fn run(&self) -> anyhow::Result<()> {
+        let (schema, answers) = self.input.labelled(&self.making)?;
+        write_records(&self.out, &schema, &answers)?;
+        Ok(write!(std::io::stdout(), "{}", as_recipe(&self.out, &schema)?)?)
+    }
+}
+
+impl SplitFiles {
+    fn run(&self) -> anyhow::Result<()> {
+        let (schema, answers) = self.input.labelled(&self.making)?;
+        let (train, held_out) = split_by_prompt(answers, self.held_out, self.seed);
+        std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
+        for (name, records) in [("train.jsonl", train), ("held-out.jsonl", held_out)] {
+            let path = self.out.join(name);
+            write_records(&path, &schema, &records)?;
+            writeln!(std::io::stdout(), "{}: {} answers", path.display(), records.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl Validate {
+    fn run(&self) -> anyhow::Result<()> {
+        let data = self.input.read(OnError::Fail, Pairs::Compare);
+        Ok(writeln!(std::io::stdout(), "{}", data?.summary())?)
+    }
+}
+
+/// The part of a recipe that trains on a file.
+fn as_recipe(path: &Path, schema: &ObjectiveSchema) -> anyhow::Result<String> {
+    let files = DataFiles::One(path.into());
+    let data = toml::Table::from_iter([
+        ("labeled".to_owned(), toml::Value::try_from(files)?),
+        ("objectives".to_owned(), toml::Value::try_from(schema)?),
+    ]);
+    Ok(toml::to_string(&toml::Table::from_iter([("data".to_owned(), toml::Value::Table(data))]))?)
 }
 
 fn read_mapping(path: &Path) -> anyhow::Result<Mapping> {
@@ -81,10 +227,10 @@ fn print(out: &mut impl Write, found: &Inspection) -> std::io::Result<()> {
     writeln!(out, "\nrecords         {records:>9}, {labeled} with labels, {comparisons} pairs")?;
     writeln!(out, "prompts         {prompts:>9}")?;
     writeln!(out, "duplicates      {duplicates:>9}, {contradictions} of them with other labels")?;
-    for (reason, n) in &found.dropped {
+    for (reason, n) in &found.dropped.dropped {
         writeln!(out, "dropped         {n:>9}, {reason}")?;
     }
-    for error in &found.first_errors {
+    for error in &found.dropped.first_errors {
         writeln!(out, "  {error}")?;
     }
     for (name, labels) in &found.objectives {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use moslim_data::{CodecError, DataError, RequestError, SamplerError};
+use moslim_data::{CodecError, ReadError, RequestError, SamplerError};
 use moslim_lm::LmError;
 use moslim_reward_mapping::MappingError;
 use moslim_rl::RewardError;
@@ -19,7 +19,7 @@ pub enum Error {
     Recipe(#[from] RecipeError),
     /// A file of answers.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] ReadError),
     /// The wording of requests.
     #[error(transparent)]
     Codec(#[from] CodecError),

@@ -24,8 +24,8 @@ pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{
-    AblationRecipe, DataRecipe, EvaluationRecipe, LoraRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe,
-    Recipe, RecipeError, SftRecipe,
+    AblationRecipe, DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe, ModelRecipe, PolicyRecipe,
+    PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
 pub use run::{Run, holds_a_run};
 pub use stages::{evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model};

@@ -16,7 +16,7 @@ use chat::Chat;
 use clap::{Args, Parser, Subcommand};
 use data_commands::DataCommand;
 use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run};
-use moslim_data::InspectError;
+use moslim_data::ReadError;
 use text_commands::{Generate, Logprobs};
 
 /// Aligns one language model with several preferences at once and lets people dial them in the prompt.
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // A reader that went away is no reason to fail a second time.
             let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
-            ExitCode::from(match (error.downcast_ref(), error.downcast_ref::<InspectError>()) {
+            ExitCode::from(match (error.downcast_ref(), error.downcast_ref::<ReadError>()) {
                 (Some(Error::Interrupted(_)), _) => 130,
                 // Data that cannot be used.
                 (_, Some(_)) => 2,

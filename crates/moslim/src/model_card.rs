@@ -217,7 +217,7 @@ fn data(run: &Run) -> Result<String, Error> {
             recipe.seed
         ),
         DataRecipe::Files { labeled, license, .. } => {
-            files.push(("labelled answers", labeled, license));
+            files.extend(labeled.paths().iter().map(|file| ("labelled answers", file, license)));
             String::new()
         }
     };

@@ -2,9 +2,10 @@
 
 mod read;
 
+use std::fmt;
 use std::path::PathBuf;
 
-use moslim_data::{ObjectiveSchema, PromptCodecConfig, RequestMix};
+use moslim_data::{Mapping, ObjectiveSchema, OnError, Pairs, PromptCodecConfig, RequestMix};
 use moslim_lm::{LoraConfig, OptimizerConfig, Precision, TargetModules, TokenizerKind};
 use moslim_reward_mapping::RewardMapping;
 use moslim_reward_model::FitConfig;
@@ -67,10 +68,20 @@ pub enum DataRecipe {
     },
     /// Files.
     Files {
-        /// The objectives that the labels name.
-        objectives: ObjectiveSchema,
-        /// Labelled answers, JSON lines.
-        labeled: PathBuf,
+        /// The objectives of the run; those of the files where this is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        objectives: Option<ObjectiveSchema>,
+        /// Labelled answers: a file or several, each of a known format.
+        labeled: DataFiles,
+        /// What the rows mean, for files of no known format.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mapping: Option<Mapping>,
+        /// What happens to rows that cannot be used.
+        #[serde(default)]
+        on_error: OnError,
+        /// What becomes of pairs.
+        #[serde(default)]
+        pairs: Pairs,
         /// Their licence, for the models' cards.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         license: Option<String>,
@@ -79,6 +90,33 @@ pub enum DataRecipe {
         /// Training of the second reward model that judges the policy; it learns from held-out questions only.
         judge: FitConfig,
     },
+}
+
+/// A file or several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DataFiles {
+    /// One.
+    One(PathBuf),
+    /// Several, read one after the other.
+    Several(Vec<PathBuf>),
+}
+
+impl DataFiles {
+    /// The files.
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+}
+
+impl fmt::Display for DataFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.paths().iter().map(|path| path.display().to_string()).collect();
+        f.write_str(&names.join(", "))
+    }
 }
 
 /// The language model to start from.

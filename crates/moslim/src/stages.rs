@@ -82,6 +82,9 @@ pub fn train(run: &Run, available: Available) -> Result<(), Error> {
     let datasets = Datasets::of(&run.recipe)?;
     Plan::of(&run.recipe, &datasets, &run.device)?.check(available, false)?;
     run.progress.say(&format!("run folder: {}", run.folder.display()));
+    if let Some(summary) = &datasets.summary {
+        run.progress.say(summary);
+    }
     pretrain_and_sft(run, &datasets)?;
     train_reward_model(run, &datasets)?;
     optimize_policy(run, &datasets)?;

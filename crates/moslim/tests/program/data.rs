@@ -58,3 +58,58 @@ fn files_are_inspected_before_anything_is_trained_on_them() {
     assert_success(&output);
     assert!(String::from_utf8(output.stdout).unwrap().contains("0 with labels, 1 pairs"));
 }
+
+#[test]
+fn files_are_converted_split_and_validated() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let rows = |n: usize| {
+        let row = |i: usize| format!("q{}\ta{i}\t{}\n", i / 2, i % 2);
+        ["prompt\tcompletion\tlabel\n".to_owned()].into_iter().chain((0..n).map(row)).collect::<String>()
+    };
+    std::fs::write(at("some.tsv"), rows(200)).unwrap();
+    let converted = at("own.jsonl");
+    let output = moslim(&["data", "convert", &at("some.tsv"), "--out", &converted]);
+    assert_success(&output);
+    // What is printed is what a recipe needs.
+    let table: toml::Table = toml::from_str(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    assert_eq!(table["data"]["labeled"].as_str(), Some(converted.as_str()));
+    assert_eq!(table["data"]["objectives"][0]["name"].as_str(), Some("preference"));
+    let lines = std::fs::read_to_string(&converted).unwrap();
+    assert_eq!(lines.lines().next(), Some(r#"{"prompt":"q0","response":"a0","labels":{"preference":0}}"#));
+    assert_eq!(lines.lines().count(), 200);
+
+    let split = |file: &str, out: &str| {
+        let output = moslim(&["data", "split", file, "--out", out, "--held-out", "0.3"]);
+        assert_success(&output);
+        ["train.jsonl", "held-out.jsonl"].map(|name| {
+            let text = std::fs::read_to_string(std::path::Path::new(out).join(name)).unwrap();
+            text.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+        })
+    };
+    let [train, held_out] = split(&converted, &at("split"));
+    assert_eq!(train.len() + held_out.len(), 200);
+    assert!((30..=90).contains(&held_out.len()) && held_out.len() % 2 == 0, "{}", held_out.len());
+    // New data moves nothing.
+    std::fs::write(at("more.tsv"), rows(300)).unwrap();
+    let [more_train, more_held_out] = split(&at("more.tsv"), &at("more"));
+    assert!(more_train.starts_with(&train) && more_held_out.starts_with(&held_out));
+    let message = failure(&moslim(&["data", "split", &converted, "--out", "x", "--held-out", "1.5"]), 2);
+    assert!(message.contains("expected a number from 0 to 1"), "{message}");
+
+    let output = moslim(&["data", "validate", &converted]);
+    assert_success(&output);
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("200 answers to 100 prompts"));
+    std::fs::write(at("pairs.jsonl"), r#"{"prompt": "p", "chosen": "a", "rejected": "b"}"#).unwrap();
+    assert_success(&moslim(&["data", "validate", &at("pairs.jsonl")]));
+    let convert = |more: &[&str]| {
+        moslim(&[&["data", "convert", &at("pairs.jsonl"), "--out", &at("pairs-as.jsonl")], more].concat())
+    };
+    assert!(failure(&convert(&[]), 1).contains("no labels, expected some to write"));
+    assert!(!folder.path().join("pairs-as.jsonl").exists());
+    assert_success(&convert(&["--label-pairs"]));
+    assert_eq!(std::fs::read_to_string(at("pairs-as.jsonl")).unwrap().lines().count(), 2);
+    std::fs::write(at("broken.tsv"), rows(2) + "q9\ta9\tmaybe\n").unwrap();
+    let message = failure(&moslim(&["data", "validate", &at("broken.tsv")]), 2);
+    assert!(message.contains("broken.tsv:4: preference: found maybe"), "{message}");
+}

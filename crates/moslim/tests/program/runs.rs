@@ -87,19 +87,23 @@ fn the_same_seed_gives_the_same_results_and_stages_alone_do_too() {
 #[test]
 fn files_of_answers_are_judged_by_a_second_reward_model() {
     let folder = tempfile::tempdir().unwrap();
-    let labeled = folder.path().join("answers.jsonl");
-    let mut lines = String::new();
+    // Two judges' files in TruthfulQA's format, of which every answer is joined.
+    let judges = ["True", "Helpful"].map(|judge| (judge, folder.path().join(format!("{judge}.jsonl"))));
+    let mut lines = [String::new(), String::new()];
     for question in 0..30 {
         for (answer, truthful, helpful) in
-            [("it is so", 0, 1), ("nobody knows", 1, 0), ("it is not so", 1, 1)]
+            [("it is so", "no", "yes"), ("nobody knows", "yes", "no"), ("it is not so", "yes", "yes")]
         {
-            lines += &format!(
-                "{{\"prompt\": \"is it {question}?\", \"response\": \"{answer}\", \
-                 \"labels\": {{\"truthful\": {truthful}, \"helpful\": {helpful}}}}}\n"
-            );
+            for (lines, ((judge, _), label)) in lines.iter_mut().zip(judges.iter().zip([truthful, helpful])) {
+                *lines += &format!(
+                    "{{\"prompt\": \"Q: is it {question}?\\nA: {answer}\\n{judge}:\", \"completion\": \" {label}\"}}\n"
+                );
+            }
         }
     }
-    std::fs::write(&labeled, lines).unwrap();
+    for ((_, path), lines) in judges.iter().zip(lines) {
+        std::fs::write(path, lines).unwrap();
+    }
     let text = folder.path().join("text.txt");
     std::fs::write(&text, "Once upon a time nobody knew whether it was so. ".repeat(40)).unwrap();
 
@@ -109,7 +113,7 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     // The tiny changes but for the sizes of the testbed, which have no place among files.
     let changes = TINY.iter().filter(|change| !change.starts_with("data.")).map(ToString::to_string);
     let files = [
-        format!("data.labeled={labeled:?}"),
+        format!("data.labeled=[{:?}, {:?}]", judges[0].1, judges[1].1),
         format!("pretraining.files=[{text:?}]"),
         "pretraining.window=16".to_string(),
         "model.tokenizer={ bpe = { vocab_size = 300 } }".to_string(),

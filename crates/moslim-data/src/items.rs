@@ -1,0 +1,286 @@
+//! The records of files, whatever their format.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::mapping::MappingError;
+use crate::objective::integer;
+use crate::record_json::record_from_value;
+use crate::rows::{FileError, Place, RowError, read_rows};
+use crate::{Format, Item, Mapping, Objective, ObjectiveSchema, RecordError, SchemaError};
+
+/// What happens to rows that cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The first one ends the reading.
+    #[default]
+    Fail,
+    /// They are dropped and counted.
+    Skip,
+}
+
+/// Why files cannot be read as preference data.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A row cannot be read.
+    #[error("{place}: {problem}")]
+    Row {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        problem: RowError,
+    },
+    /// A row gives no record.
+    #[error("{place}: {problem}")]
+    Record {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        problem: MappingError,
+    },
+    /// A row in MOSLIM's own format gives no record.
+    #[error("{place}: {problem}")]
+    Own {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        problem: RecordError,
+    },
+    /// There are no rows.
+    #[error("{}: no rows, expected at least one", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The rows are those of no known format.
+    #[error("{}: rows with {found}, expected a mapping for them or one of the formats {expected}", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The fields of its first row.
+        found: String,
+        /// The formats.
+        expected: String,
+    },
+    /// A file has levels that an objective has not.
+    #[error("{}: {objective}: levels {found}, expected {expected}", path.display())]
+    Levels {
+        /// The file.
+        path: PathBuf,
+        /// The objective.
+        objective: String,
+        /// The levels of the file.
+        found: String,
+        /// The levels of the objective.
+        expected: String,
+    },
+    /// The objectives of a file cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Objectives {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        problem: SchemaError,
+    },
+}
+
+/// What was dropped.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Dropped {
+    /// How much, by reason.
+    pub dropped: BTreeMap<String, usize>,
+    /// The first of what was dropped because it was wrong, with its place.
+    pub first_errors: Vec<String>,
+}
+
+/// Errors that are shown of those that were skipped.
+const SHOWN_ERRORS: usize = 10;
+
+impl Dropped {
+    fn count(&mut self, problem: &ReadError) {
+        let reason = match problem {
+            ReadError::Row { problem, .. } => problem.to_string(),
+            ReadError::Record { problem, .. } => problem.to_string(),
+            ReadError::Own { problem, .. } => problem.to_string(),
+            other => other.to_string(),
+        };
+        *self.dropped.entry(reason).or_default() += 1;
+        if self.first_errors.len() < SHOWN_ERRORS {
+            self.first_errors.push(problem.to_string());
+        }
+    }
+}
+
+/// What the rows of a file are read as.
+pub(crate) enum Reading {
+    /// A known format, or a mapping.
+    Mapped(Format),
+    /// MOSLIM's own format with the objectives that are expected, strictly.
+    Own(ObjectiveSchema),
+}
+
+impl Reading {
+    /// What the file's first row says, unless there is a mapping; objectives that are known are expected of MOSLIM's own format.
+    pub(crate) fn of(
+        path: &Path,
+        mapping: Option<&Mapping>,
+        objectives: Option<&ObjectiveSchema>,
+    ) -> Result<Self, ReadError> {
+        let reading = match (mapping, objectives) {
+            (Some(mapping), _) => Self::Mapped(Format { name: "mapping".into(), mapping: mapping.clone() }),
+            (None, Some(objectives)) if is_own(&first_row(path)?) => Self::Own(objectives.clone()),
+            (None, _) => Self::Mapped(format_of(path)?),
+        };
+        if let Self::Mapped(format) = &reading {
+            let schema = format.mapping.schema();
+            schema.map_err(|problem| ReadError::Objectives { path: path.into(), problem })?;
+        }
+        Ok(reading)
+    }
+
+    /// The name of the format.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Mapped(format) => &format.name,
+            Self::Own(_) => Format::OWN,
+        }
+    }
+
+    /// The objectives of its answers' levels.
+    pub(crate) fn objectives(&self) -> &[Objective] {
+        match self {
+            Self::Mapped(format) => &format.mapping.objectives,
+            Self::Own(schema) => schema.objectives(),
+        }
+    }
+
+    fn items(&self, place: &Place, row: Value) -> Vec<Result<Item, ReadError>> {
+        let place = || place.clone();
+        match self {
+            Self::Mapped(format) => {
+                let items = format.mapping.items(&row).into_iter();
+                items
+                    .map(|item| item.map_err(|problem| ReadError::Record { place: place(), problem }))
+                    .collect()
+            }
+            Self::Own(schema) => {
+                let record = record_from_value(row, schema).map(Item::Answer);
+                vec![record.map_err(|problem| ReadError::Own { place: place(), problem })]
+            }
+        }
+    }
+
+    /// Reads a file from beginning to end, one record at a time.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has no rows; the first bad row, if such rows are not to be skipped.
+    pub(crate) fn read(
+        &self,
+        path: &Path,
+        on_error: OnError,
+        dropped: &mut Dropped,
+        mut take: impl FnMut(Item),
+    ) -> Result<(), ReadError> {
+        let mut failed = None;
+        let mut n_rows = 0;
+        read_rows(path, |place, row| {
+            n_rows += 1;
+            let items = match row {
+                Err(problem) => vec![Err(ReadError::Row { place: place.clone(), problem })],
+                Ok(row) => self.items(place, row),
+            };
+            for item in items {
+                match item {
+                    Ok(item) => take(item),
+                    // Not wrong, but nothing to learn from.
+                    Err(ReadError::Record { problem: problem @ MappingError::Equal, .. }) => {
+                        *dropped.dropped.entry(problem.to_string()).or_default() += 1;
+                    }
+                    Err(problem) if on_error == OnError::Skip => dropped.count(&problem),
+                    Err(problem) => {
+                        failed = Some(problem);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        match (failed, n_rows) {
+            (Some(problem), _) => Err(problem),
+            (None, 0) => Err(ReadError::Empty { path: path.into() }),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+fn first_row(path: &Path) -> Result<Value, ReadError> {
+    let mut first = None;
+    read_rows(path, |place, row| {
+        first = Some((place.clone(), row));
+        ControlFlow::Break(())
+    })?;
+    match first {
+        None => Err(ReadError::Empty { path: path.into() }),
+        Some((place, Err(problem))) => Err(ReadError::Row { place, problem }),
+        Some((_, Ok(row))) => Ok(row),
+    }
+}
+
+fn is_own(row: &Value) -> bool {
+    ["prompt", "response", "labels"].iter().all(|field| row.get(field).is_some())
+}
+
+/// The format of a file, from its first row; for MOSLIM's own the objectives are those of its labels.
+fn format_of(path: &Path) -> Result<Format, ReadError> {
+    let row = first_row(path)?;
+    if is_own(&row) {
+        return Ok(Format::own(labelled_objectives(path)?));
+    }
+    Format::of(&row).ok_or_else(|| ReadError::UnknownFormat {
+        path: path.into(),
+        found: match &row {
+            Value::Object(fields) => fields.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            _ => "no fields".into(),
+        },
+        expected: Format::names().collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// The objectives of a file in MOSLIM's own format: integers become a scale, names are levels in the order of the alphabet.
+fn labelled_objectives(path: &Path) -> Result<Vec<Objective>, ReadError> {
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    read_rows(path, |_, row| {
+        let labels = row.ok().and_then(|row| row.get("labels")?.as_object().cloned());
+        for (objective, level) in labels.into_iter().flatten() {
+            let levels = names.entry(objective).or_default();
+            let level = match level {
+                Value::String(level) => level,
+                Value::Null => continue,
+                other => other.to_string(),
+            };
+            if !levels.contains(&level) {
+                levels.push(level);
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    let objective = |(name, mut levels): (String, Vec<String>)| {
+        levels.sort();
+        let numbers: Option<Vec<i64>> = levels.iter().map(|level| integer(level)).collect();
+        match numbers.as_deref().and_then(|numbers| Some((*numbers.iter().min()?, *numbers.iter().max()?))) {
+            Some((low, high)) if high > low && high - low < 1000 => Objective::with_scale(name, low, high),
+            Some((low, high)) if high == low => Objective::with_scale(name, low.min(0), high.max(1)),
+            _ => Objective { name, levels },
+        }
+    };
+    Ok(names.into_iter().map(objective).collect())
+}

@@ -1,0 +1,257 @@
+//! Files of any format as the data of a run: answers that stand in several rows become one.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use serde::{Deserialize, Serialize};
+
+use crate::items::{Dropped, Reading};
+use crate::{
+    Comparison, Item, LabeledResponse, Level, Mapping, Objective, ObjectiveSchema, OnError, ReadError,
+    SchemaError,
+};
+
+/// How files are read.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// The objectives of the run; labels for others do not count. Those of the files where this is absent.
+    pub objectives: Option<ObjectiveSchema>,
+    /// What rows mean, for files of no known format.
+    pub mapping: Option<Mapping>,
+    /// What happens to rows that cannot be used.
+    pub on_error: OnError,
+    /// What becomes of pairs.
+    pub pairs: Pairs,
+}
+
+/// What becomes of pairs of which one answer is preferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairs {
+    /// They stay pairs.
+    #[default]
+    Compare,
+    /// Two labelled answers: the preferred one has the highest level of their objective, the other one the lowest.
+    ///
+    /// Where the files name its levels nowhere, they are 0 and 1.
+    Label,
+}
+
+/// What files hold, ready for a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreferenceData {
+    /// The objectives; `None` where nothing has labels.
+    pub schema: Option<ObjectiveSchema>,
+    /// Different answers, in the order in which they first appear.
+    pub answers: Vec<LabeledResponse>,
+    /// Pairs that stay pairs.
+    pub comparisons: Vec<Comparison>,
+    /// Prompts without an answer.
+    pub prompts: Vec<String>,
+    /// Rows that repeat an answer; their labels count as votes.
+    pub repeated: usize,
+    /// Labels that were taken away because as many rows say one level as another.
+    pub undecided: usize,
+    /// Labels that the vote of several rows decided against at least one of them.
+    pub outvoted: usize,
+    /// What was dropped.
+    pub dropped: Dropped,
+}
+
+impl PreferenceData {
+    /// Reads files, each of a known format or all as the mapping says.
+    ///
+    /// An answer that several rows label for one objective has the level that most of them say; if there is none such,
+    /// it has no label for that objective.
+    /// Its source is that of its first row.
+    ///
+    /// ```
+    /// use moslim_data::{PreferenceData, ReadOptions};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("judgements.jsonl");
+    /// let row = |label: u8| format!("{{\"prompt\": \"a\", \"response\": \"b\", \"labels\": {{\"kind\": {label}}}}}\n");
+    /// std::fs::write(&path, [row(0), row(1), row(1)].concat())?;
+    /// let data = PreferenceData::read(&[path], &ReadOptions::default())?;
+    /// assert_eq!(data.answers[0].levels, [Some(1)]);
+    /// assert_eq!((data.repeated, data.outvoted), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A file that cannot be read, is of no known format or names the levels of an objective otherwise; the first bad
+    /// row, if such rows are not to be skipped.
+    pub fn read(files: &[PathBuf], options: &ReadOptions) -> Result<Self, ReadError> {
+        let mut collected = Collected {
+            fixed: options.objectives.is_some(),
+            objectives: options.objectives.iter().flat_map(ObjectiveSchema::objectives).cloned().collect(),
+            ..Collected::default()
+        };
+        let mut dropped = Dropped::default();
+        for file in files {
+            let reading = Reading::of(file, options.mapping.as_ref(), options.objectives.as_ref())?;
+            let columns = collected.columns(file, reading.objectives())?;
+            reading.read(file, options.on_error, &mut dropped, |item| match item {
+                Item::Answer(answer) => collected.answer(answer, &columns),
+                Item::Comparison(pair) if options.pairs == Pairs::Label => collected.label(pair),
+                Item::Comparison(pair) => collected.comparisons.push(pair),
+                Item::Prompt(prompt) => collected.prompts.push(prompt),
+            })?;
+        }
+        let first = files.first().cloned().unwrap_or_default();
+        let problem = |problem| ReadError::Objectives { path: first, problem };
+        collected.decide(dropped).map_err(problem)
+    }
+
+    /// What was read, in a sentence.
+    pub fn summary(&self) -> String {
+        let mut prompts: Vec<&str> = self.answers.iter().map(|answer| answer.prompt.as_str()).collect();
+        prompts.sort_unstable();
+        prompts.dedup();
+        let dropped: usize = self.dropped.dropped.values().sum();
+        format!(
+            "{} answers to {} prompts, {} pairs, {} prompts alone; {} rows repeat an answer, {} labels were outvoted, \
+             {} undecided; {dropped} dropped",
+            self.answers.len(),
+            prompts.len(),
+            self.comparisons.len(),
+            self.prompts.len(),
+            self.repeated,
+            self.outvoted,
+            self.undecided,
+        )
+    }
+}
+
+/// Where the levels of a file's objective go: an objective of the run, and the level there that each of its levels is.
+type Column = Option<(usize, Vec<Level>)>;
+
+/// What was read so far.
+#[derive(Default)]
+struct Collected {
+    /// Whether the objectives were known from the start.
+    fixed: bool,
+    objectives: Vec<Objective>,
+    answers: IndexMap<(String, String), Votes>,
+    comparisons: Vec<Comparison>,
+    prompts: Vec<String>,
+    repeated: usize,
+}
+
+/// What the rows of one answer say.
+#[derive(Default)]
+struct Votes {
+    source: Option<String>,
+    /// An objective, a level, and how many rows say so.
+    levels: Vec<(usize, Level, usize)>,
+}
+
+impl Votes {
+    fn add(&mut self, objective: usize, level: Level) {
+        let same = |(other, said, _): &&mut (usize, Level, usize)| (*other, *said) == (objective, level);
+        match self.levels.iter_mut().find(same) {
+            Some((.., n)) => *n += 1,
+            None => self.levels.push((objective, level, 1)),
+        }
+    }
+}
+
+impl Collected {
+    /// Where the levels of a file's objectives go; objectives that are new are added, unless they were given.
+    fn columns(&mut self, path: &Path, of_file: &[Objective]) -> Result<Vec<Column>, ReadError> {
+        of_file.iter().map(|objective| self.column(path, objective)).collect()
+    }
+
+    fn column(&mut self, path: &Path, objective: &Objective) -> Result<Column, ReadError> {
+        let known = self.objectives.iter().position(|known| known.name == objective.name);
+        let index = match known {
+            None if self.fixed => return Ok(None),
+            None => {
+                self.objectives.push(objective.clone());
+                self.objectives.len() - 1
+            }
+            Some(index) => index,
+        };
+        let level = |name: &String| {
+            self.objectives[index].level(name).ok_or_else(|| ReadError::Levels {
+                path: path.into(),
+                objective: objective.name.clone(),
+                found: objective.levels.join(", "),
+                expected: self.objectives[index].levels.join(", "),
+            })
+        };
+        Ok(Some((index, objective.levels.iter().map(level).collect::<Result<_, _>>()?)))
+    }
+
+    fn votes(&mut self, prompt: String, response: String) -> &mut Votes {
+        match self.answers.entry((prompt, response)) {
+            Entry::Occupied(votes) => {
+                self.repeated += 1;
+                votes.into_mut()
+            }
+            Entry::Vacant(place) => place.insert(Votes::default()),
+        }
+    }
+
+    fn answer(&mut self, answer: LabeledResponse, columns: &[Column]) {
+        let votes = self.votes(answer.prompt, answer.response);
+        votes.source = votes.source.take().or(answer.source);
+        for (column, level) in columns.iter().zip(answer.levels) {
+            if let (Some((objective, levels)), Some(level)) = (column, level) {
+                votes.add(*objective, levels[level]);
+            }
+        }
+    }
+
+    /// Makes two labelled answers of a pair.
+    fn label(&mut self, pair: Comparison) {
+        let Comparison { prompt, objective, chosen, rejected } = pair;
+        let known = self.objectives.iter().position(|known| known.name == objective);
+        let index = match known {
+            None if self.fixed => return,
+            None => {
+                self.objectives.push(Objective::with_scale(objective, 0, 1));
+                self.objectives.len() - 1
+            }
+            Some(index) => index,
+        };
+        let highest = self.objectives[index].n_levels() - 1;
+        self.votes(prompt.clone(), chosen).add(index, highest);
+        self.votes(prompt, rejected).add(index, 0);
+    }
+
+    /// Counts the votes.
+    fn decide(self, dropped: Dropped) -> Result<PreferenceData, SchemaError> {
+        let Self { objectives, answers, comparisons, prompts, repeated, .. } = self;
+        let (mut undecided, mut outvoted) = (0, 0);
+        let mut decide = |votes: &Votes, objective: usize| {
+            let said: Vec<(Level, usize)> = votes
+                .levels
+                .iter()
+                .filter(|(other, ..)| *other == objective)
+                .map(|&(_, level, n)| (level, n))
+                .collect();
+            let &(level, most) = said.iter().max_by_key(|(_, n)| *n)?;
+            match said.iter().filter(|(_, n)| *n == most).count() {
+                1 => {
+                    outvoted += usize::from(said.len() > 1);
+                    Some(level)
+                }
+                _ => {
+                    undecided += 1;
+                    None
+                }
+            }
+        };
+        let answers = answers.into_iter().map(|((prompt, response), votes)| LabeledResponse {
+            prompt,
+            response,
+            levels: (0..objectives.len()).map(|objective| decide(&votes, objective)).collect(),
+            source: votes.source,
+        });
+        let answers = answers.collect();
+        let schema = (!objectives.is_empty()).then(|| ObjectiveSchema::new(objectives)).transpose()?;
+        Ok(PreferenceData { schema, answers, comparisons, prompts, repeated, undecided, outvoted, dropped })
+    }
+}

@@ -1,13 +1,22 @@
 //! What is in somebody's files, before anything is trained on it.
 
+mod labels;
+mod lengths;
+mod seen;
+
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::items::{Dropped, Reading};
-use crate::{Comparison, Item, LabeledResponse, Level, Mapping, Objective, OnError, ReadError};
+use crate::{Comparison, Item, LabeledResponse, Mapping, Objective, OnError, ReadError};
+use labels::Labels;
+use lengths::Lengths;
+use seen::{Seen, hash};
+
+pub use labels::{LabelCounts, Together};
+pub use lengths::LengthPercentiles;
 
 /// What files hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -25,12 +34,20 @@ pub struct Inspection {
     pub dropped: Dropped,
     /// The labels by objective.
     pub objectives: BTreeMap<String, LabelCounts>,
+    /// The labels of every two objectives.
+    pub together: Vec<Together>,
     /// Different prompts.
     pub prompts: usize,
     /// Answers that stand there already, with the same prompt.
     pub duplicates: usize,
     /// Duplicates whose labels contradict an earlier one's.
     pub contradictions: usize,
+    /// How long the prompts of all records are.
+    pub prompt_lengths: LengthPercentiles,
+    /// How long their answers are, both of a pair.
+    pub response_lengths: LengthPercentiles,
+    /// Some records, drawn by the hash of their texts.
+    pub examples: Vec<Example>,
 }
 
 /// A file and what it was taken for.
@@ -44,16 +61,32 @@ pub struct InspectedFile {
     pub records: usize,
 }
 
-/// How often an objective has each level.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct LabelCounts {
-    /// The names of the levels, from the lowest to the highest.
-    pub levels: Vec<String>,
-    /// Answers with each level.
-    pub counts: Vec<usize>,
-    /// Answers of the same files without a label for it.
-    pub missing: usize,
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// The prompt.
+    pub prompt: String,
+    /// The answer, or the preferred one of a pair; none of a prompt alone.
+    pub response: Option<String>,
+    /// The other answer of a pair.
+    pub rejected: Option<String>,
+    /// The levels of an answer by objective; of a pair, what it is preferred in.
+    pub labels: BTreeMap<String, String>,
 }
+
+/// How files are inspected.
+#[derive(Clone, Copy, Default)]
+pub struct InspectOptions<'a> {
+    /// What rows mean, for files of no known format.
+    pub mapping: Option<&'a Mapping>,
+    /// What happens to rows that cannot be used.
+    pub on_error: OnError,
+    /// The length of a text, such as its tokens; its characters where this is absent.
+    pub length: Option<&'a dyn Fn(&str) -> usize>,
+}
+
+/// Records that are shown.
+const EXAMPLES: usize = 10;
 
 impl Inspection {
     /// Reads files from beginning to end; each is of a known format, or all follow the mapping.
@@ -62,105 +95,124 @@ impl Inspection {
     ///
     /// # Errors
     /// A file that cannot be read or is of no known format; the first bad row, if such rows are not to be skipped.
-    pub fn of(paths: &[PathBuf], mapping: Option<&Mapping>, on_error: OnError) -> Result<Self, ReadError> {
-        let mut inspection = Self::default();
-        let mut seen = Seen::default();
+    pub fn of(paths: &[PathBuf], options: InspectOptions<'_>) -> Result<Self, ReadError> {
+        let mut inspector = Inspector::new(options);
+        let mut dropped = Dropped::default();
         for path in paths {
-            let reading = Reading::of(path, mapping, None)?;
-            let before = inspection.records;
-            let mut dropped = std::mem::take(&mut inspection.dropped);
-            let read = reading.read(path, on_error, &mut dropped, |item| {
-                inspection.count(item, reading.objectives(), &mut seen);
-            });
-            inspection.dropped = dropped;
-            read?;
-            let records = inspection.records - before;
+            let reading = Reading::of(path, options.mapping, None)?;
+            let before = inspector.found.records;
+            reading.read(path, options.on_error, &mut dropped, |item| {
+                inspector.count(item, reading.objectives());
+            })?;
+            let records = inspector.found.records - before;
             let format = reading.name().to_owned();
-            inspection.files.push(InspectedFile { path: path.clone(), format, records });
+            inspector.found.files.push(InspectedFile { path: path.clone(), format, records });
         }
-        inspection.prompts = seen.prompts.len();
-        Ok(inspection)
+        Ok(Self { dropped, ..inspector.finish() })
+    }
+}
+
+/// What is known while files are read.
+struct Inspector<'a> {
+    found: Inspection,
+    length: &'a dyn Fn(&str) -> usize,
+    seen: Seen,
+    labels: Labels,
+    prompts: Lengths,
+    responses: Lengths,
+    /// Those with the lowest hashes so far, in their order.
+    examples: BTreeMap<u64, Example>,
+}
+
+impl<'a> Inspector<'a> {
+    fn new(options: InspectOptions<'a>) -> Self {
+        Self {
+            found: Inspection::default(),
+            length: options.length.unwrap_or(&|text| text.chars().count()),
+            seen: Seen::default(),
+            labels: Labels::default(),
+            prompts: Lengths::default(),
+            responses: Lengths::default(),
+            examples: BTreeMap::new(),
+        }
     }
 
-    fn count(&mut self, item: Item, objectives: &[Objective], seen: &mut Seen) {
-        self.records += 1;
-        match item {
+    fn count(&mut self, item: Item, objectives: &[Objective]) {
+        self.found.records += 1;
+        match &item {
             Item::Answer(answer) => {
-                self.count_labels(&answer, objectives);
-                let (duplicate, contradicts) = seen.again(&answer, objectives);
-                self.duplicates += usize::from(duplicate);
-                self.contradictions += usize::from(contradicts);
+                self.found.labeled += usize::from(answer.levels.iter().any(Option::is_some));
+                self.labels.count(answer, objectives);
+                let (duplicate, contradicts) = self.seen.again(answer, objectives);
+                self.found.duplicates += usize::from(duplicate);
+                self.found.contradictions += usize::from(contradicts);
+                self.measure(&answer.prompt, &[&answer.response]);
             }
-            Item::Comparison(Comparison { prompt, .. }) => {
-                self.comparisons += 1;
-                seen.prompts.insert(hash(&prompt));
+            Item::Comparison(pair) => {
+                self.found.comparisons += 1;
+                self.seen.prompts.insert(hash(&pair.prompt));
+                self.measure(&pair.prompt, &[&pair.chosen, &pair.rejected]);
             }
             Item::Prompt(prompt) => {
-                seen.prompts.insert(hash(&prompt));
+                self.seen.prompts.insert(hash(prompt));
+                self.measure(prompt, &[]);
             }
         }
+        self.show(item, objectives);
     }
 
-    fn count_labels(&mut self, answer: &LabeledResponse, objectives: &[Objective]) {
-        self.labeled += usize::from(answer.levels.iter().any(Option::is_some));
-        for (objective, level) in objectives.iter().zip(&answer.levels) {
-            let counts = self.objectives.entry(objective.name.clone()).or_insert_with(|| LabelCounts {
-                levels: objective.levels.clone(),
-                counts: vec![0; objective.n_levels()],
-                missing: 0,
-            });
-            match level {
-                // Two formats may give one objective different levels; those of the first stand.
-                Some(level) => {
-                    match counts.levels.iter().position(|name| *name == objective.levels[*level]) {
-                        Some(level) => counts.counts[level] += 1,
-                        None => {
-                            counts.levels.push(objective.levels[*level].clone());
-                            counts.counts.push(1);
-                        }
-                    }
-                }
-                None => counts.missing += 1,
+    fn measure(&mut self, prompt: &str, responses: &[&String]) {
+        self.prompts.add((self.length)(prompt));
+        responses.iter().for_each(|response| self.responses.add((self.length)(response)));
+    }
+
+    /// Keeps a record as an example if its hash is low enough.
+    fn show(&mut self, item: Item, objectives: &[Objective]) {
+        let key = match &item {
+            Item::Answer(LabeledResponse { prompt, response, .. }) => hash(&(prompt, response)),
+            Item::Comparison(Comparison { prompt, chosen, rejected, .. }) => {
+                hash(&(prompt, chosen, rejected))
             }
-        }
-    }
-}
-
-/// What was read before, by its hash.
-#[derive(Default)]
-struct Seen {
-    prompts: std::collections::HashSet<u64>,
-    /// The labels of every answer.
-    answers: std::collections::HashMap<u64, Vec<(u64, Level)>>,
-}
-
-impl Seen {
-    /// Whether an answer was there before, and whether its labels contradict those it had.
-    fn again(&mut self, answer: &LabeledResponse, objectives: &[Objective]) -> (bool, bool) {
-        self.prompts.insert(hash(&answer.prompt));
-        let labels = objectives.iter().zip(&answer.levels);
-        let labels: Vec<(u64, Level)> =
-            labels.filter_map(|(objective, level)| Some((hash(&objective.name), (*level)?))).collect();
-        let key = hash(&(&answer.prompt, &answer.response));
-        let Some(before) = self.answers.get_mut(&key) else {
-            self.answers.insert(key, labels);
-            return (false, false);
+            Item::Prompt(prompt) => hash(prompt),
         };
-        let level_before =
-            |name: u64| before.iter().find(|(other, _)| *other == name).map(|(_, level)| *level);
-        let contradicts =
-            labels.iter().any(|(name, level)| level_before(*name).is_some_and(|before| before != *level));
-        let new: Vec<(u64, Level)> =
-            labels.into_iter().filter(|(name, _)| level_before(*name).is_none()).collect();
-        // The same answer judged for another objective is not a repetition.
-        let duplicate = new.is_empty();
-        before.extend(new);
-        (duplicate, contradicts)
+        if self.examples.len() == EXAMPLES
+            && self.examples.last_key_value().is_some_and(|(last, _)| key >= *last)
+        {
+            return;
+        }
+        let example = match item {
+            Item::Answer(LabeledResponse { prompt, response, levels, .. }) => {
+                let labels = objectives.iter().zip(levels);
+                let named = labels.filter_map(|(objective, level)| {
+                    Some((objective.name.clone(), objective.levels[level?].clone()))
+                });
+                Example { prompt, response: Some(response), rejected: None, labels: named.collect() }
+            }
+            Item::Comparison(Comparison { prompt, objective, chosen, rejected }) => Example {
+                prompt,
+                response: Some(chosen),
+                rejected: Some(rejected),
+                labels: BTreeMap::from([(objective, "preferred".into())]),
+            },
+            Item::Prompt(prompt) => {
+                Example { prompt, response: None, rejected: None, labels: BTreeMap::new() }
+            }
+        };
+        self.examples.insert(key, example);
+        if self.examples.len() > EXAMPLES {
+            self.examples.pop_last();
+        }
     }
-}
 
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    fn finish(self) -> Inspection {
+        Inspection {
+            prompts: self.seen.prompts.len(),
+            together: self.labels.together(),
+            objectives: self.labels.objectives,
+            prompt_lengths: self.prompts.percentiles(),
+            response_lengths: self.responses.percentiles(),
+            examples: self.examples.into_values().collect(),
+            ..self.found
+        }
+    }
 }

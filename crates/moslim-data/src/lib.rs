@@ -22,7 +22,9 @@ mod value_path;
 pub use codec::{CodecError, PromptCodec, PromptCodecConfig, Turn};
 pub use counts::{level_counts, majority_share};
 pub use formats::Format;
-pub use inspect::{InspectedFile, Inspection, LabelCounts};
+pub use inspect::{
+    Example, InspectOptions, InspectedFile, Inspection, LabelCounts, LengthPercentiles, Together,
+};
 pub use items::{Dropped, OnError, ReadError};
 pub use jsonl::{DataError, RecordReader, read_records, write_records};
 pub use mapping::{

@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use moslim::DataFiles;
 use moslim_data::{
-    Inspection, LabeledResponse, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions,
-    split_by_prompt, write_records,
+    InspectOptions, Inspection, LabeledResponse, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData,
+    ReadOptions, split_by_prompt, write_records,
 };
 
 /// `moslim data`
@@ -162,7 +162,9 @@ impl Input {
 impl Inspect {
     fn run(&self) -> anyhow::Result<()> {
         let mapping = self.input.mapping()?;
-        let found = Inspection::of(&self.input.files, mapping.as_ref(), self.on_error.into())?;
+        let options =
+            InspectOptions { mapping: mapping.as_ref(), on_error: self.on_error.into(), length: None };
+        let found = Inspection::of(&self.input.files, options)?;
         let mut out = std::io::stdout().lock();
         match self.json {
             true => {

@@ -209,6 +209,14 @@ impl Tokenizer {
         }
     }
 
+    /// The text of ids, special tokens included.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn decode_whole(&self, ids: &[u32]) -> Result<String, LmError> {
+        guarded(Path::new(IN_MEMORY), || self.inner.decode(ids, false))
+    }
+
     /// The text of ids, special tokens left out.
     ///
     /// # Errors

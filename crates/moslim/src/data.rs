@@ -78,11 +78,11 @@ impl Datasets {
             DataRecipe::Files { objectives, labeled, mapping, on_error, pairs, held_out_share, .. } => {
                 let options = ReadOptions {
                     objectives: objectives.clone(),
-                    mapping: mapping.clone(),
+                    mapping: mapping.as_deref().cloned(),
                     on_error: *on_error,
                     pairs: *pairs,
                 };
-                let data = PreferenceData::read(labeled.paths(), &options)?;
+                let data = PreferenceData::read(labeled.paths(), &options).map_err(Box::new)?;
                 let summary = data.summary();
                 let PreferenceData { schema: Some(schema), answers: records, .. } = data else {
                     return Err(Error::Unusable {

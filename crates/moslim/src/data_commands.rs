@@ -1,14 +1,18 @@
 //! Looking at data, and making it ready, before anything is trained on it.
 
+mod inspect;
+mod page;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use inspect::Inspect;
 use moslim::DataFiles;
 use moslim_data::{
-    InspectOptions, Inspection, LabeledResponse, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData,
-    ReadOptions, split_by_prompt, write_records,
+    LabeledResponse, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions, split_by_prompt,
+    write_records,
 };
 
 /// `moslim data`
@@ -44,19 +48,6 @@ struct Making {
     /// Makes two labelled answers of a pair: the preferred one has the highest level, the other one the lowest
     #[arg(long)]
     label_pairs: bool,
-}
-
-/// `moslim data inspect`
-#[derive(Args)]
-pub struct Inspect {
-    #[command(flatten)]
-    input: Input,
-    /// What happens to rows that cannot be used
-    #[arg(long, value_enum, default_value = "fail")]
-    on_error: Choice,
-    /// Prints one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// `moslim data convert`
@@ -144,34 +135,18 @@ impl Input {
     fn labelled(&self, making: &Making) -> anyhow::Result<(ObjectiveSchema, Vec<LabeledResponse>)> {
         let pairs = if making.label_pairs { Pairs::Label } else { Pairs::Compare };
         let data = self.read(making.on_error.into(), pairs)?;
-        eprintln!("{}", data.summary());
+        let mut notes = std::io::stderr().lock();
+        writeln!(notes, "{}", data.summary())?;
         for (reason, n) in &data.dropped.dropped {
-            eprintln!("dropped {n}: {reason}");
+            writeln!(notes, "dropped {n}: {reason}")?;
         }
         let n_pairs = data.comparisons.len();
         if n_pairs > 0 {
-            eprintln!("left out: {n_pairs} pairs; --label-pairs makes labelled answers of them");
+            writeln!(notes, "left out: {n_pairs} pairs; --label-pairs makes labelled answers of them")?;
         }
         match data.schema {
             Some(schema) => Ok((schema, data.answers)),
             None => anyhow::bail!("no labels, expected some to write"),
-        }
-    }
-}
-
-impl Inspect {
-    fn run(&self) -> anyhow::Result<()> {
-        let mapping = self.input.mapping()?;
-        let options =
-            InspectOptions { mapping: mapping.as_ref(), on_error: self.on_error.into(), length: None };
-        let found = Inspection::of(&self.input.files, options)?;
-        let mut out = std::io::stdout().lock();
-        match self.json {
-            true => {
-                serde_json::to_writer(&mut out, &found)?;
-                Ok(writeln!(out)?)
-            }
-            false => Ok(print(&mut out, &found)?),
         }
     }
 }
@@ -219,37 +194,4 @@ fn read_mapping(path: &Path) -> anyhow::Result<Mapping> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     toml::from_str(&text)
         .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.to_string().trim_end()))
-}
-
-fn print(out: &mut impl Write, found: &Inspection) -> std::io::Result<()> {
-    for file in &found.files {
-        writeln!(out, "{}: {}, {} records", file.path.display(), file.format, file.records)?;
-    }
-    let Inspection { records, labeled, comparisons, prompts, duplicates, contradictions, .. } = found;
-    writeln!(out, "\nrecords         {records:>9}, {labeled} with labels, {comparisons} pairs")?;
-    writeln!(out, "prompts         {prompts:>9}")?;
-    writeln!(out, "duplicates      {duplicates:>9}, {contradictions} of them with other labels")?;
-    for (reason, n) in &found.dropped.dropped {
-        writeln!(out, "dropped         {n:>9}, {reason}")?;
-    }
-    for error in &found.dropped.first_errors {
-        writeln!(out, "  {error}")?;
-    }
-    for (name, labels) in &found.objectives {
-        let all = labels.counts.iter().sum::<usize>() + labels.missing;
-        writeln!(out, "\n{name}")?;
-        for (level, &n) in labels.levels.iter().zip(&labels.counts) {
-            bar(out, level, n, all)?;
-        }
-        bar(out, "no label", labels.missing, all)?;
-    }
-    Ok(())
-}
-
-/// A number, its share, and a bar of that length.
-fn bar(out: &mut impl Write, name: &str, n: usize, all: usize) -> std::io::Result<()> {
-    const WIDTH: f64 = 40.0;
-    let share = n as f64 / all.max(1) as f64;
-    let bar = "█".repeat((share * WIDTH).round() as usize);
-    writeln!(out, "  {name:12} {n:>9} {:>5.1} % {bar}", 100.0 * share)
 }

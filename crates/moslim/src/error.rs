@@ -19,7 +19,7 @@ pub enum Error {
     Recipe(#[from] RecipeError),
     /// A file of answers.
     #[error(transparent)]
-    Data(#[from] ReadError),
+    Data(#[from] Box<ReadError>),
     /// The wording of requests.
     #[error(transparent)]
     Codec(#[from] CodecError),

@@ -75,7 +75,7 @@ pub enum DataRecipe {
         labeled: DataFiles,
         /// What the rows mean, for files of no known format.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        mapping: Option<Mapping>,
+        mapping: Option<Box<Mapping>>,
         /// What happens to rows that cannot be used.
         #[serde(default)]
         on_error: OnError,

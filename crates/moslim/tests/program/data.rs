@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{assert_success, failure, moslim};
+use crate::{assert_success, failure, moslim, start_policy};
 
 #[test]
 fn files_are_inspected_before_anything_is_trained_on_them() {
@@ -35,6 +35,32 @@ fn files_are_inspected_before_anything_is_trained_on_them() {
     let kind = &found["objectives"]["kind"];
     assert_eq!((&kind["counts"], &kind["missing"]), (&json!([1, 1]), &1.into()));
     assert_eq!(found["files"][1]["format"], "preference");
+    // One answer has both labels with each of two pairs of levels; they never vary together with a rank between.
+    let together = &found["together"][0];
+    assert_eq!(together["objectives"], json!(["helpful", "kind"]));
+    assert_eq!(together["counts"], json!([[0, 1], [1, 0], [0, 0]]));
+    assert_eq!(together["spearman"], -1.0);
+    assert_eq!(found["prompt_lengths"], json!({"n": 4, "p50": 1, "p90": 1, "p99": 1, "max": 1}));
+    assert_eq!((&found["response_lengths"]["n"], &found["length_unit"]), (&json!(5), &json!("characters")));
+    assert_eq!(found["examples"].as_array().unwrap().len(), 3);
+
+    let page = folder.path().join("page.html");
+    let (_run, model) = start_policy();
+    let output = moslim(&[
+        "data",
+        "inspect",
+        &own,
+        &pairs,
+        "--tokenizer",
+        model.to_str().unwrap(),
+        "--html",
+        page.to_str().unwrap(),
+    ]);
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("lengths in tokens") && text.contains("<answer>"), "{text}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("How often helpful has each level") && page.contains("&lt;answer&gt;"), "{page}");
 
     let broken = path("broken.csv", "prompt,completion,label\na,b,true\na,b,maybe\n,b,true\nonly\n");
     let message = failure(&moslim(&["data", "inspect", &broken]), 2);

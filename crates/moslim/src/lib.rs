@@ -27,5 +27,5 @@ pub use recipe::{
     AblationRecipe, DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe, ModelRecipe, PolicyRecipe,
     PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
-pub use run::{Run, holds_a_run};
+pub use run::{Run, holds_a_run, write_whole};
 pub use stages::{evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model};

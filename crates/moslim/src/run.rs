@@ -65,6 +65,17 @@ pub fn holds_a_run(folder: &Path) -> Result<bool, Error> {
     Ok(entries.into_iter().any(|entry| entry.map_or(true, |entry| entry.file_name() != RECIPE)))
 }
 
+/// Writes a file under a temporary name beside it, then renames it.
+///
+/// # Errors
+/// If it cannot be written; a file that was there before then stays as it was.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
+    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
+    file.persist(path).map(drop).map_err(|error| Error::io(path)(error.error))
+}
+
 /// Where a run's folder has its policy.
 pub(crate) const POLICY_FOLDER: &str = "policy";
 
@@ -174,9 +185,7 @@ impl Run {
         let path = self.folder.join(name);
         let parent = path.parent().expect("a file of the run folder has a parent");
         std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
-        file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(Error::io(&path))?;
-        file.persist(&path).map(drop).map_err(|error| Error::io(&path)(error.error))
+        write_whole(&path, content)
     }
 
     /// Notes how long a stage took, beside the stages noted before.

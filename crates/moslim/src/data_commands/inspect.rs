@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use moslim_data::{Example, InspectOptions, Inspection, LengthPercentiles, Together};
 use moslim_eval::stats::spearman;
@@ -60,7 +59,7 @@ impl Inspect {
         }
         let report = Report::new(found, tokenizer.as_ref())?;
         if let Some(path) = &self.html {
-            std::fs::write(path, page::page(&report)).with_context(|| path.display().to_string())?;
+            moslim::write_whole(path, page::page(&report).as_bytes())?;
         }
         let mut out = std::io::stdout().lock();
         match self.json {

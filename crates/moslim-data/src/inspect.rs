@@ -150,11 +150,11 @@ impl<'a> Inspector<'a> {
             }
             Item::Comparison(pair) => {
                 self.found.comparisons += 1;
-                self.seen.prompts.insert(hash(&pair.prompt));
+                self.seen.prompt(&pair.prompt);
                 self.measure(&pair.prompt, &[&pair.chosen, &pair.rejected]);
             }
             Item::Prompt(prompt) => {
-                self.seen.prompts.insert(hash(prompt));
+                self.seen.prompt(prompt);
                 self.measure(prompt, &[]);
             }
         }
@@ -206,7 +206,7 @@ impl<'a> Inspector<'a> {
 
     fn finish(self) -> Inspection {
         Inspection {
-            prompts: self.seen.prompts.len(),
+            prompts: self.seen.n_prompts(),
             together: self.labels.together(),
             objectives: self.labels.objectives,
             prompt_lengths: self.prompts.percentiles(),

@@ -82,6 +82,9 @@ pub enum DataRecipe {
         /// What becomes of pairs.
         #[serde(default)]
         pairs: Pairs,
+        /// Training leaves out prompts with answers of more tokens, and says how many; nothing is cut.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_length: Option<usize>,
         /// Their licence, for the models' cards.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         license: Option<String>,
@@ -90,6 +93,16 @@ pub enum DataRecipe {
         /// Training of the second reward model that judges the policy; it learns from held-out questions only.
         judge: FitConfig,
     },
+}
+
+impl DataRecipe {
+    /// What training leaves out, in tokens.
+    pub(crate) fn max_length(&self) -> Option<usize> {
+        match self {
+            Self::Testbed { .. } => None,
+            Self::Files { max_length, .. } => *max_length,
+        }
+    }
 }
 
 /// A file or several.

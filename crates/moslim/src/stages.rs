@@ -41,6 +41,33 @@ pub(crate) fn check_context(
     }
 }
 
+/// Leaves out what is longer than the recipe allows, and says how much; refuses what is longer than the model was made for.
+fn fitting<T>(
+    run: &Run,
+    config: &ModelConfig,
+    what: &str,
+    mut items: Vec<T>,
+    length: impl Fn(&T) -> usize,
+) -> Result<Vec<T>, Error> {
+    if let Some(max_length) = run.recipe.data.max_length() {
+        let before = items.len();
+        items.retain(|item| length(item) <= max_length);
+        let n = before - items.len();
+        if items.is_empty() {
+            return Err(Error::Unusable {
+                place: "data.max_length".into(),
+                found: max_length.to_string(),
+                expected: format!("more; every {what} is longer"),
+            });
+        }
+        if n > 0 {
+            run.progress.say(&format!("{what}: {n} of {before} left out, longer than {max_length} tokens"));
+        }
+    }
+    check_context(config, what, items.iter().map(length))?;
+    Ok(items)
+}
+
 /// Makes the start policy: fresh or from a folder, then plain text, then answers, as the recipe says.
 ///
 /// # Errors

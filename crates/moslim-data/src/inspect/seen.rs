@@ -1,6 +1,6 @@
 //! What was read before.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 
 use foldhash::quality::FixedState;
@@ -11,23 +11,34 @@ use crate::{LabeledResponse, Level, Objective};
 /// Prompts and answers by their hashes, and labels by the few combinations there are.
 #[derive(Default)]
 pub(super) struct Seen {
-    pub prompts: HashSet<u64, BuildHasherDefault<AsItIs>>,
+    prompts: Sharded<()>,
     /// The number of every answer's labels among the combinations.
-    answers: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
+    answers: Sharded<u32>,
     combinations: IndexSet<Vec<(u64, Level)>>,
 }
 
 impl Seen {
+    /// Notes a prompt.
+    pub fn prompt(&mut self, prompt: &str) {
+        let key = hash(&prompt);
+        self.prompts.shard(key).insert(key, ());
+    }
+
+    /// The number of different prompts.
+    pub fn n_prompts(&self) -> usize {
+        self.prompts.0.iter().map(HashMap::len).sum()
+    }
+
     /// Whether an answer was there before, and whether its labels contradict those it had.
     pub fn again(&mut self, answer: &LabeledResponse, objectives: &[Objective]) -> (bool, bool) {
-        self.prompts.insert(hash(&answer.prompt));
+        self.prompt(&answer.prompt);
         let labels = objectives.iter().zip(&answer.levels);
         let labels: Vec<(u64, Level)> =
             labels.filter_map(|(objective, level)| Some((hash(&objective.name), (*level)?))).collect();
         let key = hash(&(&answer.prompt, &answer.response));
-        let Some(&before) = self.answers.get(&key) else {
+        let Some(&before) = self.answers.shard(key).get(&key) else {
             let number = self.number(labels);
-            self.answers.insert(key, number);
+            self.answers.shard(key).insert(key, number);
             return (false, false);
         };
         let before = &self.combinations[before as usize];
@@ -41,7 +52,7 @@ impl Seen {
         let duplicate = new.is_empty();
         if !duplicate {
             let number = self.number([before.clone(), new].concat());
-            self.answers.insert(key, number);
+            self.answers.shard(key).insert(key, number);
         }
         (duplicate, contradicts)
     }
@@ -49,6 +60,24 @@ impl Seen {
     fn number(&mut self, mut labels: Vec<(u64, Level)>) -> u32 {
         labels.sort_unstable();
         self.combinations.insert_full(labels).0 as u32
+    }
+}
+
+/// Tables that together are one: each grows by itself, so that there are never two of the whole at once.
+struct Sharded<V>(Vec<HashMap<u64, V, BuildHasherDefault<AsItIs>>>);
+
+impl<V> Default for Sharded<V> {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| HashMap::default()).collect())
+    }
+}
+
+const SHARDS: u64 = 64;
+
+impl<V> Sharded<V> {
+    fn shard(&mut self, key: u64) -> &mut HashMap<u64, V, BuildHasherDefault<AsItIs>> {
+        // The tables themselves look at the lowest and at the highest bits.
+        &mut self.0[(key >> 40 & (SHARDS - 1)) as usize]
     }
 }
 

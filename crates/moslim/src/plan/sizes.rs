@@ -38,9 +38,12 @@ impl Plan {
         if let Some(lora) = &recipe.lora {
             lora.config().check_fits(&config, "lora".as_ref())?;
         }
-        let (prompts, exchanges) = lengths(&tokenizer, &datasets.labeled)?;
+        let (mut prompts, mut exchanges) = lengths(&tokenizer, &datasets.labeled)?;
         // The stages look at all of their texts; most of what is wrong is known here, before anything is trained.
         let longest_answer = recipe.policy.rloo.sampling.max_new_tokens;
+        let max_length = recipe.data.max_length().unwrap_or(usize::MAX);
+        exchanges.retain(|exchange| *exchange <= max_length);
+        prompts.retain(|prompt| prompt + longest_answer <= max_length);
         check_context(&config, "labelled answer", exchanges.iter().copied())?;
         check_context(&config, LONGEST_ROLLOUT, prompts.iter().map(|prompt| prompt + longest_answer))?;
         let (prompt, exchange) = (covering(prompts), covering(exchanges));

@@ -9,7 +9,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{LONGEST_ROLLOUT, check_context};
+use super::{LONGEST_ROLLOUT, fitting};
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
 use crate::run::{ADAPTER_FOLDER, Purpose, START_FOLDER};
 use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
@@ -96,15 +96,11 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let sampler = PreferenceSampler::new(recipe.requests.clone(), &datasets.schema)?;
     let mut requests = run.rng(Purpose::Requests);
     let mut shuffle = run.rng(Purpose::Shuffle);
-    let order = EpochBatches::new(
-        datasets.train_prompts.len(),
-        recipe.prompts_per_step,
-        run.seed(Purpose::PromptOrder),
-    );
+    let train_prompts = fitting_prompts(run, datasets, &start)?;
+    let order =
+        EpochBatches::new(train_prompts.len(), recipe.prompts_per_step, run.seed(Purpose::PromptOrder));
     let rollout_seed = run.seed(Purpose::Rollouts);
 
-    let lengths = longest_rollouts(run, datasets, &start)?;
-    check_context(&start.lm.config, LONGEST_ROLLOUT, lengths.into_iter())?;
     let stops = start.lm.stops();
     if recipe.unasked_coef > 0.0 {
         hold_unasked(run, datasets, &start, &mut reward)?;
@@ -121,7 +117,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         let step = index + 1;
         let prompts: Vec<PolicyPrompt> = rows
             .iter()
-            .map(|&row| policy_prompt(&start, &datasets.train_prompts[row], sampler.sample(&mut requests)))
+            .map(|&row| policy_prompt(&start, train_prompts[row], sampler.sample(&mut requests)))
             .collect::<Result<_, _>>()?;
         let rng = TokenRng::new(rollout_seed, step as u64);
         let stats = match recipe.shuffle_requests {
@@ -170,13 +166,22 @@ fn base_of_adapter(run: &Run) -> String {
     }
 }
 
-/// Tokens of every prompt that asks for everything, with the longest answer.
-fn longest_rollouts(run: &Run, datasets: &Datasets, start: &PolicyFolder) -> Result<Vec<usize>, Error> {
+/// The prompts of training that leave room for the longest answer, also if they ask for everything.
+fn fitting_prompts<'a>(
+    run: &Run,
+    datasets: &'a Datasets,
+    start: &PolicyFolder,
+) -> Result<Vec<&'a str>, Error> {
     let highest = datasets.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64));
     let request = Request { levels: highest.collect() };
     let longest_answer = run.recipe.policy.rloo.sampling.max_new_tokens;
-    let tokens = |question: &String| Ok(start.encode(question, &request)?.len() + longest_answer);
-    datasets.train_prompts.iter().map(tokens).collect()
+    let rollouts: Vec<(&str, usize)> = datasets
+        .train_prompts
+        .iter()
+        .map(|prompt| Ok((prompt.as_str(), start.encode(prompt, &request)?.len() + longest_answer)))
+        .collect::<Result<_, Error>>()?;
+    let fitting = fitting(run, &start.lm.config, LONGEST_ROLLOUT, rollouts, |(_, length)| *length)?;
+    Ok(fitting.into_iter().map(|(prompt, _)| prompt).collect())
 }
 
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.

@@ -8,7 +8,7 @@ use moslim_data::LabeledResponse;
 use moslim_reward_mapping::TargetStats;
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 
-use super::check_context;
+use super::fitting;
 use crate::mapped_reward::{classify, write_reward_model};
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
@@ -67,8 +67,9 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
         .iter()
         .map(|record| LabeledExchange::new(tokenizer, record))
         .collect::<Result<_, _>>()?;
-    let lengths = examples.iter().map(|example| example.prompt.len() + example.response.len());
-    check_context(&start.lm.config, "labelled answer", lengths)?;
+    let examples = fitting(run, &start.lm.config, "labelled answer", examples, |example| {
+        example.prompt.len() + example.response.len()
+    })?;
     let hidden_size = start.lm.config.hidden_size;
     let model = MultiHeadRewardModel::new(
         &run.with_adapter(start.lm.model.clone())?,

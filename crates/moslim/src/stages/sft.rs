@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
 use serde_json::json;
 
-use super::check_context;
+use super::{check_context, fitting};
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::start_model::{plain_texts, shape_and_tokenizer};
@@ -50,11 +50,8 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             .iter()
             .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
             .collect::<Result<_, _>>()?;
-        check_context(
-            &lm.config,
-            "answer",
-            examples.iter().map(|(prompt, answer)| prompt.len() + answer.len()),
-        )?;
+        let examples =
+            fitting(run, &lm.config, "answer", examples, |(prompt, answer)| prompt.len() + answer.len())?;
         let model = run.with_adapter(lm.model)?;
         lm.model = descend(run, "sft", model, &examples, sft, Purpose::SftOrder, &mut log)?.merged();
     }

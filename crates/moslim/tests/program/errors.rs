@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{TINY, assert_success, failure, moslim, tiny};
+use crate::{TINY, assert_success, command, failure, moslim, tiny};
 
 #[test]
 fn recipes_that_cannot_be_used() {
@@ -106,6 +106,18 @@ fn data_that_cannot_be_used() {
         let message = train();
         assert!(message.contains(expected), "{line}: {message}");
     }
+    // Nothing may be left of the data.
+    let lines: String = (0..40).map(|i| good.replace("\"a\"", &format!("\"a{i}\"")) + "\n").collect();
+    std::fs::write(&file, lines).unwrap();
+    let arguments = ["train", "truthfulqa", "--quiet", "--out", out.to_str().unwrap(), "--overwrite"];
+    let mut command = command(&arguments);
+    let labeled = format!("data.labeled={:?}", file.to_str().unwrap());
+    let text = format!("pretraining.files=[{:?}]", file.to_str().unwrap());
+    for change in [&labeled, &text, "data.max_length=1", "pretraining.window=2", "model.hidden_size=8"] {
+        command.args(["--set", change]);
+    }
+    let message = failure(&command.output().unwrap(), 1);
+    assert!(message.contains("data.max_length: 1, expected more; every answer is longer"), "{message}");
     // One question cannot stand on both sides of a split.
     std::fs::write(&file, good).unwrap();
     assert!(train().contains("no question in the"), "{}", train());

@@ -101,6 +101,12 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
             }
         }
     }
+    // One answer of every judge is longer than the run allows.
+    for (lines, (judge, _)) in lines.iter_mut().zip(&judges) {
+        let long = "it is so and ".repeat(100);
+        *lines +=
+            &format!("{{\"prompt\": \"Q: is it 0?\\nA: {long}\\n{judge}:\", \"completion\": \" yes\"}}\n");
+    }
     for ((_, path), lines) in judges.iter().zip(lines) {
         std::fs::write(path, lines).unwrap();
     }
@@ -108,7 +114,7 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     std::fs::write(&text, "Once upon a time nobody knew whether it was so. ".repeat(40)).unwrap();
 
     let out = folder.path().join("run");
-    let mut command = command(&["train", "truthfulqa", "--quiet", "--out"]);
+    let mut command = command(&["train", "truthfulqa", "--out"]);
     command.arg(&out);
     // The tiny changes but for the sizes of the testbed, which have no place among files.
     let changes = TINY.iter().filter(|change| !change.starts_with("data.")).map(ToString::to_string);
@@ -116,12 +122,18 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
         format!("data.labeled=[{:?}, {:?}]", judges[0].1, judges[1].1),
         format!("pretraining.files=[{text:?}]"),
         "pretraining.window=16".to_string(),
+        "data.max_length=100".to_string(),
         "model.tokenizer={ bpe = { vocab_size = 300 } }".to_string(),
     ];
     for change in changes.chain(files) {
         command.args(["--set", &change]);
     }
-    assert_success(&command.output().unwrap());
+    let output = command.output().unwrap();
+    assert_success(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("91 answers to 30 prompts"), "{said}");
+    // Question 0 is one to train on or one of the judge's or the evaluation's: whoever has the answer leaves it out.
+    assert!(said.contains("answer: 1 of") && said.contains("left out, longer than 100 tokens"), "{said}");
     let results = results(&out);
     assert_eq!(results["judge"], "held-out reward model");
     assert!(results["reward_model"]["truthful"]["balanced_accuracy"].is_number());

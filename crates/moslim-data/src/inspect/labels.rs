@@ -26,12 +26,15 @@ pub struct Together {
     pub counts: Vec<Vec<usize>>,
 }
 
+/// How often each pair of levels stands.
+type Cells = BTreeMap<(Level, Level), usize>;
+
 /// The labels of all answers.
 #[derive(Default)]
 pub(super) struct Labels {
     pub objectives: BTreeMap<String, LabelCounts>,
     /// By the names, in the order of the alphabet.
-    together: BTreeMap<(String, String), BTreeMap<(Level, Level), usize>>,
+    together: BTreeMap<String, BTreeMap<String, Cells>>,
 }
 
 impl Labels {
@@ -57,15 +60,25 @@ impl Labels {
         here.sort_unstable();
         for (index, &(name, level)) in here.iter().enumerate() {
             for &(other, other_level) in &here[index + 1..] {
-                let pair = (name.to_owned(), other.to_owned());
-                *self.together.entry(pair).or_default().entry((level, other_level)).or_default() += 1;
+                // As above, a name is only copied when it is new.
+                if !self.together.get(name).is_some_and(|others| others.contains_key(other)) {
+                    let others = self.together.entry(name.to_owned()).or_default();
+                    others.insert(other.to_owned(), Cells::new());
+                }
+                let table = self.together.get_mut(name).and_then(|others| others.get_mut(other));
+                let table = table.expect("it was just put there");
+                *table.entry((level, other_level)).or_default() += 1;
             }
         }
     }
 
     /// The tables of all pairs of objectives that stand together.
     pub fn together(&self) -> Vec<Together> {
-        let tables = self.together.iter().map(|((one, other), cells)| {
+        let pairs = self
+            .together
+            .iter()
+            .flat_map(|(one, others)| others.iter().map(move |(other, cells)| (one, other, cells)));
+        let tables = pairs.map(|(one, other, cells)| {
             let n = |name: &String| self.objectives[name].levels.len();
             let mut counts = vec![vec![0; n(other)]; n(one)];
             cells.iter().for_each(|(&(level, other_level), &n)| counts[level][other_level] = n);

@@ -70,12 +70,12 @@ impl CountMatrix {
 
     /// [`spearman`](super::spearman) of the pairs.
     pub fn spearman(&self) -> f64 {
-        weighted_spearman(&self.pairs())
+        spearman_of_counts(&self.rows)
     }
 
     /// [`kendall_tau_b`](super::kendall_tau_b) of the pairs.
     pub fn kendall_tau_b(&self) -> f64 {
-        weighted_kendall_tau_b(&self.pairs())
+        weighted_kendall_tau_b(&pairs(&self.rows))
     }
 
     /// Cohen's kappa with quadratic weights ([Cohen 1968]): `1 - Σ (i-j)² o_ij / Σ (i-j)² e_ij`, with `e` the counts expected of independent rows and columns.
@@ -122,15 +122,28 @@ impl CountMatrix {
         }
         sum / self.total() as f64
     }
+}
 
-    fn pairs(&self) -> Vec<WeightedPair> {
-        let cells = (self.rows.iter().enumerate())
-            .flat_map(|(i, row)| row.iter().enumerate().map(move |(j, &count)| (i, j, count)));
-        cells
-            .filter(|&(.., count)| count > 0)
-            .map(|(i, j, count)| WeightedPair { x: i as f64, y: j as f64, weight: count as f64 })
-            .collect()
-    }
+/// The cells of a table of counts as pairs of their row and column.
+fn pairs(rows: &[Vec<usize>]) -> Vec<WeightedPair> {
+    let cells = (rows.iter().enumerate())
+        .flat_map(|(i, row)| row.iter().enumerate().map(move |(j, &count)| (i, j, count)));
+    cells
+        .filter(|&(.., count)| count > 0)
+        .map(|(i, j, count)| WeightedPair { x: i as f64, y: j as f64, weight: count as f64 })
+        .collect()
+}
+
+/// [`spearman`](super::spearman) of observations that a table counts, by the level of one side and then of the other,
+/// which may have another number of levels.
+///
+/// ```
+/// // Three observations: (0, 0), (0, 0) and (1, 2).
+/// let rho = moslim_eval::stats::spearman_of_counts(&[vec![2, 0, 0], vec![0, 0, 1]]);
+/// assert!((rho - 1.0).abs() < 1e-12);
+/// ```
+pub fn spearman_of_counts(rows: &[Vec<usize>]) -> f64 {
+    weighted_spearman(&pairs(rows))
 }
 
 impl AddAssign<&CountMatrix> for CountMatrix {

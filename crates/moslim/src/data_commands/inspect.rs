@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use moslim_data::{Example, InspectOptions, Inspection, LengthPercentiles, Together};
-use moslim_eval::stats::spearman;
+use moslim_data::{Example, InspectOptions, Inspection, LengthPercentiles};
+use moslim_eval::stats::spearman_of_counts;
 use moslim_lm::{LmError, Tokenizer};
 
 use super::{Choice, Input, page};
@@ -92,7 +92,7 @@ impl Report {
         let show = |example: &Example| show(example, tokenizer);
         Ok(Self {
             unit: if tokenizer.is_some() { "tokens" } else { "characters" },
-            spearman: found.together.iter().map(correlation).collect(),
+            spearman: found.together.iter().map(|table| spearman_of_counts(&table.counts)).collect(),
             examples: found.examples.iter().map(show).collect::<Result<_, _>>()?,
             found,
         })
@@ -113,17 +113,6 @@ impl Report {
         }
         serde_json::to_string(&value)
     }
-}
-
-fn correlation(table: &Together) -> f64 {
-    let (mut one, mut other) = (Vec::new(), Vec::new());
-    for (level, row) in table.counts.iter().enumerate() {
-        for (other_level, &n) in row.iter().enumerate() {
-            one.extend(std::iter::repeat_n(level as f64, n));
-            other.extend(std::iter::repeat_n(other_level as f64, n));
-        }
-    }
-    spearman(&one, &other)
 }
 
 /// A record as text: with a tokenizer, its tokens as text, those of the chat template included.

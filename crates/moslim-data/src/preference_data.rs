@@ -163,16 +163,18 @@ impl Collected {
         of_file.iter().map(|objective| self.column(path, objective)).collect()
     }
 
+    /// The number of an objective; a new one is made, unless the objectives were given, of which it then is none.
+    fn index_of(&mut self, name: &str, make: impl FnOnce() -> Objective) -> Option<usize> {
+        let known = self.objectives.iter().position(|known| known.name == name);
+        if known.is_none() && !self.fixed {
+            self.objectives.push(make());
+            return Some(self.objectives.len() - 1);
+        }
+        known
+    }
+
     fn column(&mut self, path: &Path, objective: &Objective) -> Result<Column, ReadError> {
-        let known = self.objectives.iter().position(|known| known.name == objective.name);
-        let index = match known {
-            None if self.fixed => return Ok(None),
-            None => {
-                self.objectives.push(objective.clone());
-                self.objectives.len() - 1
-            }
-            Some(index) => index,
-        };
+        let Some(index) = self.index_of(&objective.name, || objective.clone()) else { return Ok(None) };
         let level = |name: &String| {
             self.objectives[index].level(name).ok_or_else(|| ReadError::Levels {
                 path: path.into(),
@@ -207,18 +209,14 @@ impl Collected {
     /// Makes two labelled answers of a pair.
     fn label(&mut self, pair: Comparison) {
         let Comparison { prompt, objective, chosen, rejected } = pair;
-        let known = self.objectives.iter().position(|known| known.name == objective);
-        let index = match known {
-            None if self.fixed => return,
-            None => {
-                self.objectives.push(Objective::with_scale(objective, 0, 1));
-                self.objectives.len() - 1
+        let index = self.index_of(&objective, || Objective::with_scale(&objective, 0, 1));
+        let highest = index.map(|index| (index, self.objectives[index].n_levels() - 1));
+        for (response, vote) in [(chosen, highest), (rejected, index.map(|index| (index, 0)))] {
+            let votes = self.votes(prompt.clone(), response);
+            if let Some((objective, level)) = vote {
+                votes.add(objective, level);
             }
-            Some(index) => index,
-        };
-        let highest = self.objectives[index].n_levels() - 1;
-        self.votes(prompt.clone(), chosen).add(index, highest);
-        self.votes(prompt, rejected).add(index, 0);
+        }
     }
 
     /// Counts the votes.

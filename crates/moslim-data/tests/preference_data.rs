@@ -101,10 +101,15 @@ fn pairs_stay_pairs_or_become_two_labelled_answers() {
     let options = |pairs| ReadOptions { pairs, on_error: OnError::Skip, ..ReadOptions::default() };
     let data = read(std::slice::from_ref(&path), &options(Pairs::Compare)).unwrap();
     assert_eq!((data.schema, data.answers.len(), data.comparisons.len()), (None, 0, 2));
-    let data = read(&[path], &options(Pairs::Label)).unwrap();
+    let data = read(std::slice::from_ref(&path), &options(Pairs::Label)).unwrap();
     assert_eq!(data.schema.as_ref().unwrap().objectives(), [Objective::with_scale("preference", 0, 1)]);
     // b is preferred once and not once.
     let expected = [answer("a", &[Some(1)], None), answer("b", &[None], None), answer("c", &[Some(0)], None)];
     assert_eq!(data.answers, expected);
     assert_eq!(data.dropped.dropped.values().sum::<usize>(), 1);
+    // As of other rows, the answers stay where the run asks for nothing that they are labelled for.
+    let objectives = ObjectiveSchema::new(vec![Objective::with_scale("other", 0, 1)]).unwrap();
+    let other = ReadOptions { objectives: Some(objectives), ..options(Pairs::Label) };
+    let data = read(&[path], &other).unwrap();
+    assert_eq!(data.answers, ["a", "b", "c"].map(|response| answer(response, &[None], None)));
 }

@@ -76,6 +76,13 @@ impl Datasets {
                 })
             }
             DataRecipe::Files { objectives, labeled, mapping, on_error, pairs, held_out_share, .. } => {
+                if labeled.paths().is_empty() {
+                    return Err(Error::Unusable {
+                        place: "data.labeled".into(),
+                        found: "no file".into(),
+                        expected: "a file or several".into(),
+                    });
+                }
                 let options = ReadOptions {
                     objectives: objectives.clone(),
                     mapping: mapping.as_deref().cloned(),

@@ -39,9 +39,11 @@ struct Input {
     mapping: Option<PathBuf>,
 }
 
-/// What is made of rows.
+/// Files to make labelled answers of.
 #[derive(Args)]
-struct Making {
+struct Labelled {
+    #[command(flatten)]
+    input: Input,
     /// What happens to rows that cannot be used
     #[arg(long, value_enum, default_value = "fail")]
     on_error: Choice,
@@ -54,9 +56,7 @@ struct Making {
 #[derive(Args)]
 pub struct Convert {
     #[command(flatten)]
-    input: Input,
-    #[command(flatten)]
-    making: Making,
+    labelled: Labelled,
     /// The file to write, JSON lines
     #[arg(long)]
     out: PathBuf,
@@ -66,9 +66,7 @@ pub struct Convert {
 #[derive(Args)]
 pub struct SplitFiles {
     #[command(flatten)]
-    input: Input,
-    #[command(flatten)]
-    making: Making,
+    labelled: Labelled,
     /// The folder to write train.jsonl and held-out.jsonl into
     #[arg(long)]
     out: PathBuf,
@@ -130,11 +128,13 @@ impl Input {
         let options = ReadOptions { objectives: None, mapping: self.mapping()?, on_error, pairs };
         Ok(PreferenceData::read(&self.files, &options)?)
     }
+}
 
+impl Labelled {
     /// Labelled answers and their objectives, with a word about what is left out.
-    fn labelled(&self, making: &Making) -> anyhow::Result<(ObjectiveSchema, Vec<LabeledResponse>)> {
-        let pairs = if making.label_pairs { Pairs::Label } else { Pairs::Compare };
-        let data = self.read(making.on_error.into(), pairs)?;
+    fn read(&self) -> anyhow::Result<(ObjectiveSchema, Vec<LabeledResponse>)> {
+        let pairs = if self.label_pairs { Pairs::Label } else { Pairs::Compare };
+        let data = self.input.read(self.on_error.into(), pairs)?;
         let mut notes = std::io::stderr().lock();
         writeln!(notes, "{}", data.summary())?;
         for (reason, n) in &data.dropped.dropped {
@@ -153,7 +153,7 @@ impl Input {
 
 impl Convert {
     fn run(&self) -> anyhow::Result<()> {
-        let (schema, answers) = self.input.labelled(&self.making)?;
+        let (schema, answers) = self.labelled.read()?;
         write_records(&self.out, &schema, &answers)?;
         Ok(write!(std::io::stdout(), "{}", as_recipe(&self.out, &schema)?)?)
     }
@@ -161,7 +161,7 @@ impl Convert {
 
 impl SplitFiles {
     fn run(&self) -> anyhow::Result<()> {
-        let (schema, answers) = self.input.labelled(&self.making)?;
+        let (schema, answers) = self.labelled.read()?;
         let (train, held_out) = split_by_prompt(answers, self.held_out, self.seed);
         std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
         for (name, records) in [("train.jsonl", train), ("held-out.jsonl", held_out)] {

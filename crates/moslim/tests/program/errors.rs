@@ -106,6 +106,8 @@ fn data_that_cannot_be_used() {
         let message = train();
         assert!(message.contains(expected), "{line}: {message}");
     }
+    let message = failure(&moslim(&["plan", "truthfulqa", "--set", "data.labeled=[]"]), 1);
+    assert!(message.contains("data.labeled: no file, expected a file or several"), "{message}");
     // Nothing may be left of the data.
     let lines: String = (0..40).map(|i| good.replace("\"a\"", &format!("\"a{i}\"")) + "\n").collect();
     std::fs::write(&file, lines).unwrap();

@@ -14,11 +14,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Objective::with_scale("harmlessness", 0, 1),
     ])?;
     let records: Vec<LabeledResponse> = (0..40)
-        .map(|i| LabeledResponse {
-            prompt: format!("Question {}?", i / 2),
-            response: format!("Answer {i}."),
-            levels: vec![Some(i * i % 5), (i % 4 == 0).then_some(1)],
-            source: Some("example".into()),
+        .map(|i| {
+            let levels = vec![Some(i * i % 5), (i % 4 == 0).then_some(1)];
+            LabeledResponse::new(format!("Question {}?", i / 2), format!("Answer {i}."), levels)
+                .from_source("example")
         })
         .collect();
 

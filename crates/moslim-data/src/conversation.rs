@@ -1,6 +1,6 @@
 //! Conversations as lists of turns, in the forms that data sets have.
 
-use serde_json::Value;
+use crate::rows::RowValue;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub(crate) struct SpokenTurn {
 }
 
 /// The turns of a list of objects with `role` and `content`, or `from` and `value`, or of plain texts that take turns.
-pub(crate) fn turns_of(value: &Value) -> Option<Vec<SpokenTurn>> {
-    let text = |turn: &Value, key: &str| Some(turn.get(key)?.as_str()?.to_owned());
+pub(crate) fn turns_of(value: &RowValue<'_>) -> Option<Vec<SpokenTurn>> {
+    let text = |turn: &RowValue<'_>, key: &str| Some(turn.as_object()?.get(key)?.as_str()?.to_owned());
     let turns = value.as_array()?.iter().enumerate();
     turns
         .map(|(index, turn)| match turn {
-            Value::String(content) => {
+            RowValue::Str(content) => {
                 let role = if index % 2 == 0 { "user" } else { "assistant" };
-                Some(SpokenTurn { role: role.into(), content: content.clone() })
+                Some(SpokenTurn { role: role.into(), content: content.to_string() })
             }
             turn => Some(SpokenTurn {
                 role: text(turn, "role").or_else(|| text(turn, "from"))?,

@@ -41,9 +41,8 @@ mod tests {
         let schema =
             ObjectiveSchema::new(vec![Objective::with_scale("a", 1, 3), Objective::with_scale("b", 0, 1)])
                 .unwrap();
-        let responses = [[Some(2), None], [Some(2), Some(0)], [Some(0), None]].map(|levels| {
-            LabeledResponse { prompt: "q".into(), response: "a".into(), levels: levels.into(), source: None }
-        });
+        let responses = [[Some(2), None], [Some(2), Some(0)], [Some(0), None]]
+            .map(|levels| LabeledResponse::new("q", "a", levels.into()));
         let counts = level_counts(&responses, &schema);
         assert_eq!(counts, [vec![1, 0, 2], vec![1, 0]]);
         assert_eq!(majority_share(&counts[0]), Some(2.0 / 3.0));

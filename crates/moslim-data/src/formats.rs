@@ -1,10 +1,10 @@
 //! The files of well-known data sets, told from the fields of their rows.
 
 use serde::Deserialize;
-use serde_json::Value;
 
+use crate::rows::RowValue;
 use crate::value_path::Entry;
-use crate::{Mapping, Objective, ValuePath};
+use crate::{Mapping, ValuePath};
 
 /// The name of a format and what its rows mean.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,10 +78,11 @@ impl Format {
     /// use moslim_data::Format;
     ///
     /// let row = serde_json::json!({"prompt": "Why?", "chosen": "Because.", "rejected": "No."});
-    /// assert_eq!(Format::of(&row).unwrap().name, "preference");
-    /// assert_eq!(Format::of(&serde_json::json!({"text": "Why?"})), None);
+    /// assert_eq!(Format::of(&(&row).into()).unwrap().name, "preference");
+    /// let row = serde_json::json!({"text": "Why?"});
+    /// assert_eq!(Format::of(&(&row).into()), None);
     /// ```
-    pub fn of(row: &Value) -> Option<Self> {
+    pub fn of(row: &RowValue<'_>) -> Option<Self> {
         FORMATS.into_iter().find_map(|(name, text)| {
             let known: Known = toml::from_str(text).expect("the formats that come with the crate are tested");
             known.matches(row).then(|| Self { name: name.into(), mapping: known.mapping })
@@ -90,28 +91,14 @@ impl Format {
 
     /// What MOSLIM's own format is called.
     pub const OWN: &str = "moslim";
-
-    /// MOSLIM's own format, with these objectives.
-    pub fn own(objectives: Vec<Objective>) -> Self {
-        let labels = objectives.iter().map(|objective| {
-            let key = objective.name.replace('.', r"\.");
-            format!("{:?} = {:?}\n", objective.name, format!("labels.{key}"))
-        });
-        let text = format!(
-            "[[answers]]\nprompt = \"prompt\"\nresponse = \"response\"\n[answers.labels]\n{}",
-            labels.collect::<String>()
-        );
-        let mapping: Mapping = toml::from_str(&text).expect("names and paths are quoted");
-        Self { name: Self::OWN.into(), mapping: Mapping { objectives, ..mapping } }
-    }
 }
 
 impl Known {
-    fn matches(&self, row: &Value) -> bool {
+    fn matches(&self, row: &RowValue<'_>) -> bool {
         let entry = Entry { row, part: row };
         self.has.iter().all(|path| path.find(entry).is_some())
             && self.ends.as_ref().is_none_or(|ends| {
-                let text = ends.at.find(entry).and_then(Value::as_str);
+                let text = ends.at.find(entry).and_then(|value| value.as_str());
                 text.is_some_and(|text| text.starts_with(&ends.prefix) && text.ends_with(&ends.suffix))
             })
     }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::items::{Dropped, Reading};
-use crate::{Comparison, Item, LabeledResponse, Mapping, Objective, OnError, ReadError};
+use crate::mapping::with_quantiles;
+use crate::{Bounds, Comparison, Item, LabeledResponse, Mapping, Objective, OnError, ReadError};
 use labels::Labels;
 use lengths::Lengths;
 use seen::{Seen, hash};
@@ -36,6 +37,9 @@ pub struct Inspection {
     pub objectives: BTreeMap<String, LabelCounts>,
     /// The labels of every two objectives.
     pub together: Vec<Together>,
+    /// Where quantiles were asked for, the numbers from which on the next level begins.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: Bounds,
     /// Different prompts.
     pub prompts: usize,
     /// Answers that stand there already, with the same prompt.
@@ -98,9 +102,16 @@ impl Inspection {
     pub fn of(paths: &[PathBuf], options: InspectOptions<'_>) -> Result<Self, ReadError> {
         let mut inspector = Inspector::new(options);
         let mut dropped = Dropped::default();
+        let mut mapping = None;
+        if let Some(with_names) = options.mapping {
+            let (with_numbers, bounds) = with_quantiles(with_names, paths)?;
+            inspector.found.bounds = bounds;
+            mapping = Some(with_numbers);
+        }
         for path in paths {
-            let reading = Reading::of(path, options.mapping, None)?;
+            let reading = Reading::of(path, mapping.as_deref(), None)?;
             let before = inspector.found.records;
+            inspector.labels.begin(reading.objectives());
             reading.read(path, options.on_error, &mut dropped, |item| {
                 inspector.count(item, reading.objectives());
             })?;
@@ -142,8 +153,9 @@ impl<'a> Inspector<'a> {
         match &item {
             Item::Answer(answer) => {
                 self.found.labeled += usize::from(answer.levels.iter().any(Option::is_some));
-                self.labels.count(answer, objectives);
-                let (duplicate, contradicts) = self.seen.again(answer, objectives);
+                let labels = self.labels.of(answer);
+                self.labels.count(answer, &labels);
+                let (duplicate, contradicts) = self.seen.again(answer, labels);
                 self.found.duplicates += usize::from(duplicate);
                 self.found.contradictions += usize::from(contradicts);
                 self.measure(&answer.prompt, &[&answer.response]);
@@ -205,10 +217,11 @@ impl<'a> Inspector<'a> {
     }
 
     fn finish(self) -> Inspection {
+        let (objectives, together) = self.labels.finish();
         Inspection {
             prompts: self.seen.n_prompts(),
-            together: self.labels.together(),
-            objectives: self.labels.objectives,
+            together,
+            objectives,
             prompt_lengths: self.prompts.percentiles(),
             response_lengths: self.responses.percentiles(),
             examples: self.examples.into_values().collect(),

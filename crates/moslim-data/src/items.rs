@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use thiserror::Error;
 
 use crate::mapping::MappingError;
 use crate::objective::integer;
 use crate::record_json::record_from_value;
-use crate::rows::{FileError, Place, RowError, read_rows};
+use crate::rows::{FileError, Place, RowError, RowValue, read_rows};
+use crate::value_path::scalar;
 use crate::{Format, Item, Mapping, Objective, ObjectiveSchema, RecordError, SchemaError};
 
 /// What happens to rows that cannot be used.
@@ -83,6 +83,18 @@ pub enum ReadError {
         /// The levels of the objective.
         expected: String,
     },
+    /// There is nothing to take quantiles of.
+    #[error(
+        "{objective}: bins = \"quantiles\": {found} values, expected at least {n_levels}, one for each level"
+    )]
+    TooFewForQuantiles {
+        /// The objective.
+        objective: String,
+        /// The values of all files.
+        found: usize,
+        /// Its levels.
+        n_levels: usize,
+    },
     /// The objectives of a file cannot be used.
     #[error("{}: {problem}", path.display())]
     Objectives {
@@ -124,8 +136,8 @@ impl Dropped {
 pub(crate) enum Reading {
     /// A known format, or a mapping.
     Mapped(Format),
-    /// MOSLIM's own format with the objectives that are expected, strictly.
-    Own(ObjectiveSchema),
+    /// MOSLIM's own format, strictly, with these objectives.
+    Own(Vec<Objective>),
 }
 
 impl Reading {
@@ -135,14 +147,17 @@ impl Reading {
         mapping: Option<&Mapping>,
         objectives: Option<&ObjectiveSchema>,
     ) -> Result<Self, ReadError> {
-        let reading = match (mapping, objectives) {
-            (Some(mapping), _) => Self::Mapped(Format { name: "mapping".into(), mapping: mapping.clone() }),
-            (None, Some(objectives)) if is_own(&first_row(path)?) => Self::Own(objectives.clone()),
-            (None, _) => Self::Mapped(format_of(path)?),
+        let reading = match mapping {
+            Some(mapping) => Self::Mapped(Format { name: "mapping".into(), mapping: mapping.clone() }),
+            None => match (format_of(path)?, objectives) {
+                (Some(format), _) => Self::Mapped(format),
+                (None, Some(objectives)) => Self::Own(objectives.objectives().to_vec()),
+                (None, None) => Self::Own(labelled_objectives(path)?),
+            },
         };
-        if let Self::Mapped(format) = &reading {
-            let schema = format.mapping.schema();
-            schema.map_err(|problem| ReadError::Objectives { path: path.into(), problem })?;
+        if !reading.objectives().is_empty() {
+            ObjectiveSchema::new(reading.objectives().to_vec())
+                .map_err(|problem| ReadError::Objectives { path: path.into(), problem })?;
         }
         Ok(reading)
     }
@@ -159,11 +174,11 @@ impl Reading {
     pub(crate) fn objectives(&self) -> &[Objective] {
         match self {
             Self::Mapped(format) => &format.mapping.objectives,
-            Self::Own(schema) => schema.objectives(),
+            Self::Own(objectives) => objectives,
         }
     }
 
-    fn items(&self, place: &Place, row: Value) -> Vec<Result<Item, ReadError>> {
+    fn items(&self, place: &Place, row: RowValue<'_>) -> Vec<Result<Item, ReadError>> {
         let place = || place.clone();
         match self {
             Self::Mapped(format) => {
@@ -172,8 +187,8 @@ impl Reading {
                     .map(|item| item.map_err(|problem| ReadError::Record { place: place(), problem }))
                     .collect()
             }
-            Self::Own(schema) => {
-                let record = record_from_value(row, schema).map(Item::Answer);
+            Self::Own(objectives) => {
+                let record = record_from_value(row, objectives).map(Item::Answer);
                 vec![record.map_err(|problem| ReadError::Own { place: place(), problem })]
             }
         }
@@ -222,52 +237,49 @@ impl Reading {
     }
 }
 
-fn first_row(path: &Path) -> Result<Value, ReadError> {
-    let mut first = None;
+fn is_own(row: &RowValue<'_>) -> bool {
+    let fields = row.as_object();
+    fields
+        .is_some_and(|fields| ["prompt", "response", "labels"].iter().all(|field| fields.contains_key(field)))
+}
+
+/// The format of a file, from its first row; `None` for MOSLIM's own.
+fn format_of(path: &Path) -> Result<Option<Format>, ReadError> {
+    let mut format = Err(ReadError::Empty { path: path.into() });
     read_rows(path, |place, row| {
-        first = Some((place.clone(), row));
+        format = match row {
+            Err(problem) => Err(ReadError::Row { place: place.clone(), problem }),
+            Ok(row) if is_own(&row) => Ok(None),
+            Ok(row) => Format::of(&row).map(Some).ok_or_else(|| ReadError::UnknownFormat {
+                path: path.into(),
+                found: match row.as_object() {
+                    Some(fields) => fields.keys().collect::<Vec<_>>().join(", "),
+                    None => "no fields".into(),
+                },
+                expected: Format::names().collect::<Vec<_>>().join(", "),
+            }),
+        };
         ControlFlow::Break(())
     })?;
-    match first {
-        None => Err(ReadError::Empty { path: path.into() }),
-        Some((place, Err(problem))) => Err(ReadError::Row { place, problem }),
-        Some((_, Ok(row))) => Ok(row),
-    }
-}
-
-fn is_own(row: &Value) -> bool {
-    ["prompt", "response", "labels"].iter().all(|field| row.get(field).is_some())
-}
-
-/// The format of a file, from its first row; for MOSLIM's own the objectives are those of its labels.
-fn format_of(path: &Path) -> Result<Format, ReadError> {
-    let row = first_row(path)?;
-    if is_own(&row) {
-        return Ok(Format::own(labelled_objectives(path)?));
-    }
-    Format::of(&row).ok_or_else(|| ReadError::UnknownFormat {
-        path: path.into(),
-        found: match &row {
-            Value::Object(fields) => fields.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-            _ => "no fields".into(),
-        },
-        expected: Format::names().collect::<Vec<_>>().join(", "),
-    })
+    format
 }
 
 /// The objectives of a file in MOSLIM's own format: integers become a scale, names are levels in the order of the alphabet.
 fn labelled_objectives(path: &Path) -> Result<Vec<Objective>, ReadError> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     read_rows(path, |_, row| {
-        let labels = row.ok().and_then(|row| row.get("labels")?.as_object().cloned());
+        let Ok(RowValue::Object(fields)) = row else { return ControlFlow::Continue(()) };
+        let labels = fields.get("labels").and_then(RowValue::iter_object);
         for (objective, level) in labels.into_iter().flatten() {
-            let levels = names.entry(objective).or_default();
-            let level = match level {
-                Value::String(level) => level,
-                Value::Null => continue,
-                other => other.to_string(),
-            };
-            if !levels.contains(&level) {
+            // Looked for by reference first: a name is only copied when it is new.
+            if !names.contains_key(objective) {
+                names.insert(objective.to_owned(), vec![]);
+            }
+            let levels = names.get_mut(objective).expect("it was just put there");
+            // What is neither is nothing, or an error when the row is read.
+            if let (RowValue::Str(_) | RowValue::Number(_), Some(level)) = (level, scalar(level))
+                && !levels.contains(&level)
+            {
                 levels.push(level);
             }
         }

@@ -101,7 +101,7 @@ impl<R: BufRead> Iterator for RecordReader<'_, R> {
         let (index, line) = self.lines.find(|(_, line)| !is_blank(line))?;
         let record = line
             .map_err(|error| RowError::from(error).into())
-            .and_then(|line| record_from_json(&line, self.schema));
+            .and_then(|line| record_from_json(&line, self.schema.objectives()));
         Some(record.map_err(|problem| DataError::Record {
             path: self.path.clone(),
             line: index + 1,
@@ -165,27 +165,28 @@ mod tests {
     }
 
     fn record(prompt: &str) -> LabeledResponse {
-        LabeledResponse {
-            prompt: prompt.into(),
-            response: "r".into(),
-            levels: vec![Some(4), None],
-            source: None,
-        }
+        LabeledResponse::new(prompt, "r", vec![Some(4), None])
     }
 
     #[test]
     fn the_written_form_is_the_documented_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("prefs.jsonl");
+        let labelled =
+            |prompt, levels: [Option<usize>; 2]| LabeledResponse::new(prompt, "r", levels.to_vec());
+        let both = labelled("three", [Some(0), Some(0)]);
         let records = [
             record("one"),
-            LabeledResponse { levels: vec![None, Some(1)], source: Some("human".into()), ..record("two") },
+            labelled("two", [None, Some(1)]).from_source("human"),
+            LabeledResponse { sources: vec![None, Some("rule".into())], weight: 0.25, ..both },
         ];
         write_records(&path, &schema(), &records).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "{\"prompt\":\"one\",\"response\":\"r\",\"labels\":{\"helpfulness\":4}}\n\
-             {\"prompt\":\"two\",\"response\":\"r\",\"labels\":{\"tone\":\"warm\"},\"source\":\"human\"}\n"
+             {\"prompt\":\"two\",\"response\":\"r\",\"labels\":{\"tone\":\"warm\"},\"source\":\"human\"}\n\
+             {\"prompt\":\"three\",\"response\":\"r\",\"labels\":{\"helpfulness\":0,\"tone\":\"cold\"},\
+             \"source\":{\"tone\":\"rule\"},\"weight\":0.25}\n"
         );
     }
 
@@ -242,20 +243,29 @@ mod tests {
         assert!(matches!(write_records(no_folder, &schema(), &[]), Err(DataError::Write { .. })));
     }
 
+    fn level(n_levels: usize) -> impl Strategy<Value = Option<usize>> {
+        prop::option::of(0..n_levels)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn what_is_written_is_read_back(
             records in prop::collection::vec(
-                (".+", ".+", prop::option::of(0..5_usize), prop::option::of(0..2_usize), prop::option::of(".*")),
+                (".+", ".+", [level(5), level(2)], [prop::option::of(".*"), prop::option::of(".*")], 1e-9..1e9),
                 1..10,
             )
         ) {
             let records: Vec<_> = records
                 .into_iter()
-                .map(|(prompt, response, helpfulness, tone, source)| LabeledResponse {
-                    prompt, response, levels: vec![helpfulness, tone], source,
+                .map(|(prompt, response, levels, sources, weight)| {
+                    // What has no label has no source.
+                    let of_label = |(source, level): (Option<String>, &Option<usize>)| {
+                        level.and_then(|_| source.map(Into::into))
+                    };
+                    let sources = sources.into_iter().zip(&levels).map(of_label).collect();
+                    LabeledResponse { prompt, response, levels: levels.to_vec(), sources, weight }
                 })
                 .collect();
             let folder = tempfile::tempdir().unwrap();

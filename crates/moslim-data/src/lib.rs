@@ -28,16 +28,16 @@ pub use inspect::{
 pub use items::{Dropped, OnError, ReadError};
 pub use jsonl::{DataError, RecordReader, read_records, write_records};
 pub use mapping::{
-    AnswerMapping, ComparisonMapping, Extreme, LabelAt, LabelMeaning, Mapping, MappingError, NameAt, OneOf,
-    PromptMapping, RankingMapping, Side, TextAt, TextPart,
+    AnswerMapping, Bins, Bounds, ComparisonMapping, Even, Extreme, LabelAt, LabelMeaning, Mapping,
+    MappingError, NameAt, OneOf, PromptMapping, RankingMapping, Side, TextAt, TextPart,
 };
 pub use objective::{Level, Objective};
 pub use preference_data::{Pairs, PreferenceData, ReadOptions};
-pub use record::{Comparison, Item, LabeledResponse};
+pub use record::{Comparison, Item, LabeledResponse, Source};
 pub use record_json::RecordError;
 pub use request::{Request, RequestError};
-pub use rows::{FileError, Place, RowError, RowNumber, read_rows};
-pub use sampler::{PreferenceSampler, RequestMix, SamplerError};
+pub use rows::{FileError, Place, RowError, RowNumber, RowValue, read_rows};
+pub use sampler::{AskedLevels, PreferenceSampler, RequestMix, SamplerError};
 pub use schema::{NameError, ObjectiveSchema, SchemaError};
 pub use split::split_by_prompt;
 pub use value_path::ValuePath;

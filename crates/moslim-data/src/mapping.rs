@@ -1,18 +1,24 @@
 //! How the rows of somebody's file become records: a table of paths, which is data.
 
 mod label_at;
+mod quantiles;
 mod text_at;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use thiserror::Error;
 
-use crate::value_path::{Entry, scalar, shortened};
-use crate::{Comparison, Item, LabeledResponse, Objective, ObjectiveSchema, ValuePath};
+use crate::record::Source;
+use crate::record_json::as_weight;
+use crate::rows::RowValue;
+use crate::value_path::{Entry, as_number, scalar, shortened};
+use crate::{Comparison, Item, LabeledResponse, Level, Objective, ObjectiveSchema, ValuePath};
 
-pub use label_at::{Extreme, LabelAt, LabelMeaning};
+pub(crate) use quantiles::with_quantiles;
+
+pub use label_at::{Bins, Even, Extreme, LabelAt, LabelMeaning};
+pub use quantiles::Bounds;
 pub use text_at::{Side, TextAt, TextPart};
 
 /// What the rows of a file mean.
@@ -53,9 +59,12 @@ pub struct AnswerMapping {
     /// The label of each objective.
     #[serde(default)]
     pub labels: BTreeMap<String, LabelAt>,
-    /// Who or what gave the labels.
+    /// Who or what gave the labels: a name, or where it stands.
     #[serde(default)]
-    pub source: Option<String>,
+    pub source: Option<NameAt>,
+    /// Where it stands how much they count; 1 where there is nothing.
+    #[serde(default)]
+    pub weight: Option<ValuePath>,
 }
 
 /// Where two answers stand of which one is preferred.
@@ -169,6 +178,18 @@ pub enum MappingError {
         /// What it may be.
         expected: String,
     },
+    /// A weight is no positive number.
+    #[error("weight: found {found}, expected a number above 0")]
+    Weight {
+        /// What stands there.
+        found: String,
+    },
+    /// Quantiles need the files that they are quantiles of.
+    #[error("{objective}: bins = \"quantiles\" before the values were read, expected numbers")]
+    Quantiles {
+        /// The objective.
+        objective: String,
+    },
     /// A rank is no number.
     #[error("{path}: found {found}, expected a number")]
     Rank {
@@ -184,20 +205,16 @@ pub enum MappingError {
 
 impl Mapping {
     /// The records of a row, in the order of the mapping.
-    pub fn items(&self, row: &Value) -> Vec<Result<Item, MappingError>> {
+    pub fn items(&self, row: &RowValue<'_>) -> Vec<Result<Item, MappingError>> {
         let whole = Entry { row, part: row };
-        let parts = |each: &Option<ValuePath>| match each {
-            Some(each) => each.find_all(whole),
-            None => vec![row],
-        };
         let answers = self.answers.iter().flat_map(|mapping| {
             let of_part = |part| self.answers_in(mapping, Entry { row, part });
-            parts(&mapping.each).into_iter().flat_map(of_part)
+            mapping.parts(row).into_iter().flat_map(of_part)
         });
         let comparisons = self.comparisons.iter().map(|mapping| mapping.pair(whole));
         let rankings = self.rankings.iter().flat_map(|mapping| mapping.pairs(whole));
         let prompts = self.prompts.iter().flat_map(|mapping| {
-            parts(&mapping.each).into_iter().map(|part| mapping.prompt.non_empty(Entry { row, part }))
+            parts(&mapping.each, row).into_iter().map(|part| mapping.prompt.non_empty(Entry { row, part }))
         });
         let pairs = comparisons.chain(rankings).map(|pair| pair.map(Item::Comparison));
         let prompts = prompts.map(|prompt| prompt.map(Item::Prompt));
@@ -215,6 +232,26 @@ impl Mapping {
         }
     }
 
+    /// Who gave each of these labels: a label's own source, otherwise that of the answer.
+    fn sources(
+        &self,
+        mapping: &AnswerMapping,
+        levels: &[Option<Level>],
+        entry: Entry<'_>,
+    ) -> Result<Vec<Option<Source>>, MappingError> {
+        let of_all = mapping.source.as_ref().map(|source| source.read_if_there(entry)).transpose()?;
+        let of_all: Option<Source> = of_all.flatten().map(Into::into);
+        let of_label = |(objective, level): (&Objective, &Option<Level>)| {
+            let own = mapping.labels.get(&objective.name).and_then(LabelAt::source);
+            match (level, own) {
+                (None, _) => Ok(None),
+                (Some(_), None) => Ok(of_all.clone()),
+                (Some(_), Some(own)) => own.read_if_there(entry).map(|source| source.map(Into::into)),
+            }
+        };
+        self.objectives.iter().zip(levels).map(of_label).collect()
+    }
+
     fn answers_in(
         &self,
         mapping: &AnswerMapping,
@@ -225,14 +262,40 @@ impl Mapping {
             None => Ok(None),
         };
         let answer = |response: Result<String, MappingError>| {
+            let prompt = mapping.prompt.non_empty(entry)?;
+            let levels: Vec<Option<Level>> = self.objectives.iter().map(level).collect::<Result<_, _>>()?;
+            let sources = self.sources(mapping, &levels, entry)?;
             Ok(LabeledResponse {
-                prompt: mapping.prompt.non_empty(entry)?,
+                prompt,
                 response: response?,
-                levels: self.objectives.iter().map(level).collect::<Result<_, _>>()?,
-                source: mapping.source.clone(),
+                levels,
+                sources,
+                weight: mapping.weight(entry)?,
             })
         };
         mapping.response.read_all(entry).into_iter().map(answer).collect()
+    }
+}
+
+/// The entries of a row; the row itself where none are named.
+fn parts<'a>(each: &Option<ValuePath>, row: &'a RowValue<'a>) -> Vec<&'a RowValue<'a>> {
+    match each {
+        Some(each) => each.find_all(Entry { row, part: row }),
+        None => vec![row],
+    }
+}
+
+impl AnswerMapping {
+    fn parts<'a>(&self, row: &'a RowValue<'a>) -> Vec<&'a RowValue<'a>> {
+        parts(&self.each, row)
+    }
+
+    fn weight(&self, entry: Entry<'_>) -> Result<f64, MappingError> {
+        match self.weight.as_ref().and_then(|path| path.find(entry)) {
+            None | Some(RowValue::Null) => Ok(1.0),
+            Some(value) => as_weight(as_number(value))
+                .ok_or_else(|| MappingError::Weight { found: shortened(&value.to_string()) }),
+        }
     }
 }
 
@@ -277,8 +340,7 @@ impl RankingMapping {
 
     fn ranked(&self, entry: Entry<'_>) -> Result<(f64, String), MappingError> {
         let value = self.rank.find(entry);
-        let number = value.and_then(scalar).and_then(|text| text.trim().parse::<f64>().ok());
-        match number.filter(|number| !number.is_nan()) {
+        match value.and_then(as_number) {
             Some(number) => Ok((number, self.response.read(entry)?)),
             None => Err(MappingError::Rank {
                 path: self.rank.clone(),
@@ -293,6 +355,14 @@ impl NameAt {
         match self {
             Self::Name(name) => Ok(name.clone()),
             Self::At { at } => TextAt::Whole(at.clone()).non_empty(entry),
+        }
+    }
+
+    /// As [`read`](Self::read), where there may be none.
+    fn read_if_there(&self, entry: Entry<'_>) -> Result<Option<String>, MappingError> {
+        match self {
+            Self::At { at } if at.find(entry).is_none_or(RowValue::is_null) => Ok(None),
+            source => source.read(entry).map(Some),
         }
     }
 }

@@ -7,9 +7,10 @@ use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 
 use crate::items::{Dropped, Reading};
+use crate::mapping::with_quantiles;
 use crate::{
-    Comparison, Item, LabeledResponse, Level, Mapping, Objective, ObjectiveSchema, OnError, ReadError,
-    SchemaError,
+    Bounds, Comparison, Item, LabeledResponse, Level, Mapping, Objective, ObjectiveSchema, OnError,
+    ReadError, SchemaError, Source,
 };
 
 /// How files are read.
@@ -55,6 +56,8 @@ pub struct PreferenceData {
     pub undecided: usize,
     /// Labels that the vote of several rows decided against at least one of them.
     pub outvoted: usize,
+    /// Where quantiles were asked for, the numbers from which on the next level begins.
+    pub bounds: Bounds,
     /// What was dropped.
     pub dropped: Dropped,
 }
@@ -62,9 +65,9 @@ pub struct PreferenceData {
 impl PreferenceData {
     /// Reads files, each of a known format or all as the mapping says.
     ///
-    /// An answer that several rows label for one objective has the level that most of them say; if there is none such,
-    /// it has no label for that objective.
-    /// Its source is that of its first row.
+    /// An answer that several rows label for one objective has the level that most of them say, counted by their weight;
+    /// if there is none such, it has no label for that objective.
+    /// The label's source is that of the first row that says so, and the answer's weight the mean of its rows'.
     ///
     /// ```
     /// use moslim_data::{PreferenceData, ReadOptions};
@@ -89,8 +92,14 @@ impl PreferenceData {
             ..Collected::default()
         };
         let mut dropped = Dropped::default();
+        let (mapping, bounds) = match &options.mapping {
+            Some(mapping) => {
+                with_quantiles(mapping, files).map(|(mapping, bounds)| (Some(mapping), bounds))?
+            }
+            None => (None, Bounds::new()),
+        };
         for file in files {
-            let reading = Reading::of(file, options.mapping.as_ref(), options.objectives.as_ref())?;
+            let reading = Reading::of(file, mapping.as_deref(), options.objectives.as_ref())?;
             let columns = collected.columns(file, reading.objectives())?;
             reading.read(file, options.on_error, &mut dropped, |item| match item {
                 Item::Answer(answer) => collected.answer(answer, &columns),
@@ -101,7 +110,7 @@ impl PreferenceData {
         }
         let first = files.first().cloned().unwrap_or_default();
         let problem = |problem| ReadError::Objectives { path: first, problem };
-        collected.decide(dropped).map_err(problem)
+        Ok(Self { bounds, ..collected.decide(dropped).map_err(problem)? })
     }
 
     /// What was read, in a sentence.
@@ -110,9 +119,11 @@ impl PreferenceData {
         prompts.sort_unstable();
         prompts.dedup();
         let dropped: usize = self.dropped.dropped.values().sum();
+        let bounds: String =
+            self.bounds.iter().map(|(name, bounds)| format!("; quantiles of {name}: {bounds:?}")).collect();
         format!(
             "{} answers to {} prompts, {} pairs, {} prompts alone; {} rows repeat an answer, {} labels were outvoted, \
-             {} undecided; {dropped} dropped",
+             {} undecided; {dropped} dropped{bounds}",
             self.answers.len(),
             prompts.len(),
             self.comparisons.len(),
@@ -142,18 +153,41 @@ struct Collected {
 /// What the rows of one answer say.
 #[derive(Default)]
 struct Votes {
-    source: Option<String>,
-    /// An objective, a level, and how many rows say so.
-    levels: Vec<(usize, Level, usize)>,
+    rows: usize,
+    /// The sum over the rows.
+    weight: f64,
+    votes: Vec<Vote>,
+}
+
+/// What rows say about an answer's level.
+struct Vote {
+    objective: usize,
+    level: Level,
+    /// The sum over the rows that say so.
+    weight: f64,
+    source: Option<Source>,
 }
 
 impl Votes {
-    fn add(&mut self, objective: usize, level: Level) {
-        let same = |(other, said, _): &&mut (usize, Level, usize)| (*other, *said) == (objective, level);
-        match self.levels.iter_mut().find(same) {
-            Some((.., n)) => *n += 1,
-            None => self.levels.push((objective, level, 1)),
+    fn add_row(&mut self, weight: f64) {
+        self.rows += 1;
+        self.weight += weight;
+    }
+
+    fn add(&mut self, objective: usize, level: Level, weight: f64, source: Option<Source>) {
+        match self.votes.iter_mut().find(|vote| (vote.objective, vote.level) == (objective, level)) {
+            Some(vote) => vote.weight += weight,
+            None => self.votes.push(Vote { objective, level, weight, source }),
         }
+    }
+
+    /// The vote of most rows for an objective, and how many levels they say; `None` in place of a vote if there is no such one.
+    fn decided(&self, objective: usize) -> (Option<&Vote>, usize) {
+        let said = || self.votes.iter().filter(|vote| vote.objective == objective);
+        let most = said().map(|vote| vote.weight).fold(0.0, f64::max);
+        let mut first = said().filter(|vote| vote.weight == most);
+        let vote = first.next().filter(|_| first.next().is_none());
+        (vote, said().count())
     }
 }
 
@@ -198,10 +232,10 @@ impl Collected {
 
     fn answer(&mut self, answer: LabeledResponse, columns: &[Column]) {
         let votes = self.votes(answer.prompt, answer.response);
-        votes.source = votes.source.take().or(answer.source);
-        for (column, level) in columns.iter().zip(answer.levels) {
+        votes.add_row(answer.weight);
+        for ((column, level), source) in columns.iter().zip(answer.levels).zip(answer.sources) {
             if let (Some((objective, levels)), Some(level)) = (column, level) {
-                votes.add(*objective, levels[level]);
+                votes.add(*objective, levels[level], answer.weight, source);
             }
         }
     }
@@ -213,8 +247,9 @@ impl Collected {
         let highest = index.map(|index| (index, self.objectives[index].n_levels() - 1));
         for (response, vote) in [(chosen, highest), (rejected, index.map(|index| (index, 0)))] {
             let votes = self.votes(prompt.clone(), response);
+            votes.add_row(1.0);
             if let Some((objective, level)) = vote {
-                votes.add(objective, level);
+                votes.add(objective, level, 1.0, None);
             }
         }
     }
@@ -223,33 +258,36 @@ impl Collected {
     fn decide(self, dropped: Dropped) -> Result<PreferenceData, SchemaError> {
         let Self { objectives, answers, comparisons, prompts, repeated, .. } = self;
         let (mut undecided, mut outvoted) = (0, 0);
-        let mut decide = |votes: &Votes, objective: usize| {
-            let said: Vec<(Level, usize)> = votes
-                .levels
-                .iter()
-                .filter(|(other, ..)| *other == objective)
-                .map(|&(_, level, n)| (level, n))
-                .collect();
-            let &(level, most) = said.iter().max_by_key(|(_, n)| *n)?;
-            match said.iter().filter(|(_, n)| *n == most).count() {
-                1 => {
-                    outvoted += usize::from(said.len() > 1);
-                    Some(level)
+        let answers = answers.into_iter().map(|((prompt, response), votes)| {
+            let decided = (0..objectives.len()).map(|objective| {
+                let (vote, n_said) = votes.decided(objective);
+                match vote {
+                    Some(_) => outvoted += usize::from(n_said > 1),
+                    None => undecided += usize::from(n_said > 1),
                 }
-                _ => {
-                    undecided += 1;
-                    None
-                }
+                vote.map(|vote| (vote.level, vote.source.clone()))
+            });
+            let decided: Vec<Option<(Level, Option<Source>)>> = decided.collect();
+            LabeledResponse {
+                prompt,
+                response,
+                levels: decided.iter().map(|label| label.as_ref().map(|(level, _)| *level)).collect(),
+                sources: decided.into_iter().map(|label| label?.1).collect(),
+                weight: votes.weight / votes.rows as f64,
             }
-        };
-        let answers = answers.into_iter().map(|((prompt, response), votes)| LabeledResponse {
-            prompt,
-            response,
-            levels: (0..objectives.len()).map(|objective| decide(&votes, objective)).collect(),
-            source: votes.source,
         });
         let answers = answers.collect();
         let schema = (!objectives.is_empty()).then(|| ObjectiveSchema::new(objectives)).transpose()?;
-        Ok(PreferenceData { schema, answers, comparisons, prompts, repeated, undecided, outvoted, dropped })
+        Ok(PreferenceData {
+            schema,
+            answers,
+            comparisons,
+            prompts,
+            repeated,
+            undecided,
+            outvoted,
+            bounds: Bounds::new(),
+            dropped,
+        })
     }
 }

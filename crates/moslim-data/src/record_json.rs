@@ -1,35 +1,44 @@
-//! A record as JSON: `{"prompt": …, "response": …, "labels": {objective: level name, …}, "source": …}`.
+//! A record as JSON: `{"prompt": …, "response": …, "labels": {objective: level name, …}, "source": …, "weight": …}`.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::objective::integer;
+use crate::record::Source;
+use crate::rows::RowValue;
+use crate::value_path::scalar;
 use crate::{LabeledResponse, Level, Objective, ObjectiveSchema, RowError};
 
-const FIELDS: [&str; 4] = ["prompt", "response", "labels", "source"];
+const FIELDS: [&str; 5] = ["prompt", "response", "labels", "source", "weight"];
 
 /// Reads one record.
-pub(crate) fn record_from_json(text: &str, schema: &ObjectiveSchema) -> Result<LabeledResponse, RecordError> {
-    record_from_value(serde_json::from_str(text).map_err(RowError::from)?, schema)
+pub(crate) fn record_from_json(text: &str, objectives: &[Objective]) -> Result<LabeledResponse, RecordError> {
+    record_from_value(serde_json::from_str(text).map_err(RowError::from)?, objectives)
 }
 
 /// Reads one record of which the JSON has been read.
 pub(crate) fn record_from_value(
-    row: Value,
-    schema: &ObjectiveSchema,
+    row: RowValue<'_>,
+    objectives: &[Objective],
 ) -> Result<LabeledResponse, RecordError> {
-    let mut fields: Map<String, Value> = serde_json::from_value(row).map_err(RowError::from)?;
-    if let Some(found) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-        return Err(RecordError::UnknownField { found: found.clone(), expected: FIELDS.join(", ") });
+    let RowValue::Object(fields) = row else { return Err(RecordError::NoObject { found: type_of(&row) }) };
+    let mut values = FIELDS.map(|_| RowValue::Null);
+    for (key, value) in fields.into_vec() {
+        match FIELDS.iter().position(|field| *field == key) {
+            Some(index) => values[index] = value,
+            None => {
+                let expected = FIELDS.join(", ");
+                return Err(RecordError::UnknownField { found: key.into_owned(), expected });
+            }
+        }
     }
-    let mut take = |field: &'static str| (field, fields.remove(field).unwrap_or(Value::Null));
-    Ok(LabeledResponse {
-        prompt: non_empty(take("prompt"))?,
-        // An answer may say nothing: data sets have such answers, with labels.
-        response: required_text(take("response"))?,
-        levels: levels_from_json(take("labels"), schema)?,
-        source: optional_text(take("source"))?,
-    })
+    let [prompt, response, labels, source, weight] = values;
+    let prompt = non_empty("prompt", prompt)?;
+    // An answer may say nothing: data sets have such answers, with labels.
+    let response = required_text("response", response)?;
+    let levels = levels_from_json(&labels, objectives)?;
+    let sources = sources_from_json(source, &levels, objectives)?;
+    Ok(LabeledResponse { prompt, response, levels, sources, weight: weight_from_json(&weight)? })
 }
 
 /// Writes one record; missing labels and a missing source are left out.
@@ -48,18 +57,41 @@ pub(crate) fn record_to_json(record: &LabeledResponse, schema: &ObjectiveSchema)
     fields.insert("prompt".into(), record.prompt.as_str().into());
     fields.insert("response".into(), record.response.as_str().into());
     fields.insert("labels".into(), Value::Object(labels));
-    if let Some(source) = &record.source {
-        fields.insert("source".into(), source.as_str().into());
+    if let Some(source) = sources_to_json(record, schema) {
+        fields.insert("source".into(), source);
+    }
+    if record.weight != 1.0 {
+        fields.insert("weight".into(), record.weight.into());
     }
     Value::Object(fields)
+}
+
+/// One text where all labels have that source, otherwise one for each objective that has one.
+fn sources_to_json(record: &LabeledResponse, schema: &ObjectiveSchema) -> Option<Value> {
+    let labelled = record.levels.iter().zip(&record.sources).filter(|(level, _)| level.is_some());
+    let sources: Vec<Option<&Source>> = labelled.map(|(_, source)| source.as_ref()).collect();
+    let any = sources.iter().copied().flatten().next()?;
+    if sources.iter().all(|source| *source == Some(any)) {
+        return Some(Value::from(&**any));
+    }
+    let named = schema.objectives().iter().zip(&record.sources);
+    let named =
+        named.filter_map(|(objective, source)| Some((objective.name.clone(), source.as_deref()?.into())));
+    Some(Value::Object(named.collect()))
 }
 
 /// What is wrong with a record.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The line cannot be read, or is no JSON object.
+    /// The line cannot be read.
     #[error(transparent)]
     Row(#[from] RowError),
+    /// The record is no object.
+    #[error("{found}, expected an object")]
+    NoObject {
+        /// The JSON type found.
+        found: &'static str,
+    },
     /// A field that must be there is not, or is null.
     #[error("missing field `{field}`")]
     Missing {
@@ -98,6 +130,12 @@ pub enum RecordError {
         /// The names that the schema has.
         expected: String,
     },
+    /// A weight that is no positive number.
+    #[error("weight: {found}, expected a number above 0")]
+    Weight {
+        /// The value as written.
+        found: String,
+    },
     /// A label that is no level of its objective.
     #[error("{objective}: level {found}, expected {expected}")]
     Level {
@@ -110,67 +148,87 @@ pub enum RecordError {
     },
 }
 
-fn optional_text((field, value): (&'static str, Value)) -> Result<Option<String>, RecordError> {
+fn optional_text(field: &str, value: RowValue<'_>) -> Result<Option<String>, RecordError> {
     match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        other => {
-            Err(RecordError::WrongType { field: field.into(), found: type_of(&other), expected: "a string" })
-        }
+        RowValue::Null => Ok(None),
+        RowValue::Str(text) => Ok(Some(text.into_owned())),
+        other => Err(wrong_type(field, &other, "a string")),
     }
 }
 
-fn non_empty((field, value): (&'static str, Value)) -> Result<String, RecordError> {
-    match required_text((field, value))? {
+fn non_empty(field: &'static str, value: RowValue<'_>) -> Result<String, RecordError> {
+    match required_text(field, value)? {
         text if text.is_empty() => Err(RecordError::Empty { field }),
         text => Ok(text),
     }
 }
 
-fn required_text((field, value): (&'static str, Value)) -> Result<String, RecordError> {
-    match optional_text((field, value))? {
-        None => Err(RecordError::Missing { field }),
-        Some(text) => Ok(text),
-    }
+fn required_text(field: &'static str, value: RowValue<'_>) -> Result<String, RecordError> {
+    optional_text(field, value)?.ok_or(RecordError::Missing { field })
 }
 
 fn levels_from_json(
-    (field, value): (&'static str, Value),
-    schema: &ObjectiveSchema,
+    labels: &RowValue<'_>,
+    objectives: &[Objective],
 ) -> Result<Vec<Option<Level>>, RecordError> {
-    let mut levels = vec![None; schema.len()];
-    let labels = match value {
-        Value::Null => return Ok(levels),
-        Value::Object(labels) => labels,
-        other => {
-            return Err(RecordError::WrongType {
-                field: field.into(),
-                found: type_of(&other),
-                expected: "an object",
-            });
+    let mut levels = vec![None; objectives.len()];
+    match labels {
+        RowValue::Null => {}
+        RowValue::Object(labels) => {
+            for (name, label) in labels.iter() {
+                let index = index_of(name, objectives)?;
+                levels[index] = level_from_json(&objectives[index], label)?;
+            }
         }
-    };
-    for (name, label) in labels {
-        let Some(index) = schema.index_of(&name) else {
-            return Err(RecordError::UnknownObjective { found: name, expected: schema.expected_names() });
-        };
-        levels[index] = level_from_json(&schema.objectives()[index], label)?;
+        other => return Err(wrong_type("labels", other, "an object")),
     }
     Ok(levels)
 }
 
-fn level_from_json(objective: &Objective, label: Value) -> Result<Option<Level>, RecordError> {
+fn index_of(name: &str, objectives: &[Objective]) -> Result<usize, RecordError> {
+    let index = objectives.iter().position(|objective| objective.name == name);
+    index.ok_or_else(|| {
+        let names: Vec<&str> = objectives.iter().map(|objective| objective.name.as_str()).collect();
+        RecordError::UnknownObjective { found: name.into(), expected: names.join(", ") }
+    })
+}
+
+/// One source for all labels, or an object with one for each objective.
+fn sources_from_json(
+    value: RowValue<'_>,
+    levels: &[Option<Level>],
+    objectives: &[Objective],
+) -> Result<Vec<Option<Source>>, RecordError> {
+    let RowValue::Object(named) = value else {
+        let source: Option<Source> = optional_text("source", value)?.map(Into::into);
+        return Ok(levels.iter().map(|level| level.and_then(|_| source.clone())).collect());
+    };
+    let mut sources = vec![None; levels.len()];
+    for (name, source) in named.into_vec() {
+        let index = index_of(&name, objectives)?;
+        let source = optional_text("source", source)?;
+        sources[index] = levels[index].and_then(|_| source.map(Into::into));
+    }
+    Ok(sources)
+}
+
+fn weight_from_json(value: &RowValue<'_>) -> Result<f64, RecordError> {
+    match value {
+        RowValue::Null => Ok(1.0),
+        value => as_weight(value.as_f64()).ok_or_else(|| RecordError::Weight { found: value.to_string() }),
+    }
+}
+
+/// A number that may be a weight.
+pub(crate) fn as_weight(number: Option<f64>) -> Option<f64> {
+    number.filter(|weight| *weight > 0.0 && weight.is_finite())
+}
+
+fn level_from_json(objective: &Objective, label: &RowValue<'_>) -> Result<Option<Level>, RecordError> {
     let found = match label {
-        Value::Null => return Ok(None),
-        Value::String(name) => name,
-        Value::Number(number) => number.to_string(),
-        other => {
-            return Err(RecordError::WrongType {
-                field: objective.name.clone(),
-                found: type_of(&other),
-                expected: "a level's name",
-            });
-        }
+        RowValue::Null => return Ok(None),
+        RowValue::Str(_) | RowValue::Number(_) => scalar(label).expect("texts and numbers are scalars"),
+        other => return Err(wrong_type(&objective.name, other, "a level's name")),
     };
     match objective.level(&found) {
         Some(level) => Ok(Some(level)),
@@ -181,14 +239,18 @@ fn level_from_json(objective: &Objective, label: Value) -> Result<Option<Level>,
     }
 }
 
-fn type_of(value: &Value) -> &'static str {
+fn wrong_type(field: &str, value: &RowValue<'_>, expected: &'static str) -> RecordError {
+    RecordError::WrongType { field: field.into(), found: type_of(value), expected }
+}
+
+fn type_of(value: &RowValue<'_>) -> &'static str {
     match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+        RowValue::Null => "null",
+        RowValue::Bool(_) => "a boolean",
+        RowValue::Number(_) => "a number",
+        RowValue::Str(_) => "a string",
+        RowValue::Array(_) => "an array",
+        RowValue::Object(_) => "an object",
     }
 }
 
@@ -196,12 +258,9 @@ fn type_of(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    fn schema() -> ObjectiveSchema {
-        ObjectiveSchema::new(vec![
-            Objective::with_scale("helpfulness", 0, 4),
-            Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] },
-        ])
-        .unwrap()
+    fn objectives() -> [Objective; 2] {
+        let tone = Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] };
+        [Objective::with_scale("helpfulness", 0, 4), tone]
     }
 
     #[test]
@@ -213,31 +272,64 @@ mod tests {
             ("null", [None, None]),
         ] {
             let text = format!(r#"{{"prompt": "p", "response": "r", "labels": {labels}, "source": null}}"#);
-            let record = record_from_json(&text, &schema()).unwrap();
-            assert_eq!((record.levels, record.source), (levels.to_vec(), None), "{labels}");
+            let record = record_from_json(&text, &objectives()).unwrap();
+            assert_eq!(record, LabeledResponse::new("p", "r", levels.to_vec()), "{labels}");
         }
     }
 
     #[test]
     fn an_answer_may_say_nothing() {
-        let record = record_from_json(r#"{"prompt": "p", "response": ""}"#, &schema()).unwrap();
+        let record = record_from_json(r#"{"prompt": "p", "response": ""}"#, &objectives()).unwrap();
         assert_eq!(record.response, "");
+    }
+
+    #[test]
+    fn a_source_is_that_of_all_labels_or_of_each_and_a_weight_is_1_unless_it_is_said() {
+        for (fields, sources, weight) in [
+            (r#""source": "human""#, [Some("human"), Some("human")], 1.0),
+            (r#""source": {"tone": "rule", "helpfulness": null}"#, [None, Some("rule")], 1.0),
+            (
+                r#""source": {"tone": "rule", "helpfulness": "x"}, "weight": 0.5"#,
+                [Some("x"), Some("rule")],
+                0.5,
+            ),
+            (r#""weight": null"#, [None, None], 1.0),
+        ] {
+            let labels = r#"{"helpfulness": 3, "tone": "warm"}"#;
+            let text = format!(r#"{{"prompt": "p", "response": "r", "labels": {labels}, {fields}}}"#);
+            let record = record_from_json(&text, &objectives()).unwrap();
+            let expected = sources.map(|source| source.map(Source::from));
+            assert_eq!((record.sources.as_slice(), record.weight), (expected.as_slice(), weight), "{fields}");
+        }
+        // What has no label has no source.
+        let text = r#"{"prompt": "p", "response": "r", "labels": {"tone": "warm"}, "source": "human"}"#;
+        let record = record_from_json(text, &objectives()).unwrap();
+        assert_eq!(record.sources, [None, Some(Source::from("human"))]);
     }
 
     #[test]
     fn says_what_was_found_and_what_was_expected() {
         for (text, message) in [
             ("{", "bad JSON at column 1: EOF while parsing an object"),
-            ("[1]", "bad JSON at column 0: invalid type: sequence, expected a map"),
+            ("[1]", "an array, expected an object"),
             (r#"{"response": "r"}"#, "missing field `prompt`"),
             (r#"{"prompt": "p", "response": null}"#, "missing field `response`"),
             (r#"{"prompt": "", "response": "r"}"#, "prompt: empty, expected a text"),
             (r#"{"prompt": "p", "response": 3}"#, "response: a number, expected a string"),
             (r#"{"prompt": "p", "response": "r", "source": []}"#, "source: an array, expected a string"),
+            (
+                r#"{"prompt": "p", "response": "r", "source": {"honesty": "human"}}"#,
+                "unknown objective `honesty`, expected one of helpfulness, tone",
+            ),
+            (r#"{"prompt": "p", "response": "r", "weight": 0}"#, "weight: 0, expected a number above 0"),
+            (
+                r#"{"prompt": "p", "response": "r", "weight": "1"}"#,
+                "weight: \"1\", expected a number above 0",
+            ),
             (r#"{"prompt": "p", "response": "r", "labels": [1]}"#, "labels: an array, expected an object"),
             (
                 r#"{"prompt": "p", "response": "r", "label": {}}"#,
-                "unknown field `label`, expected one of prompt, response, labels, source",
+                "unknown field `label`, expected one of prompt, response, labels, source, weight",
             ),
             (
                 r#"{"prompt": "p", "response": "r", "labels": {"honesty": 1}}"#,
@@ -260,7 +352,7 @@ mod tests {
                 "tone: a boolean, expected a level's name",
             ),
         ] {
-            assert_eq!(record_from_json(text, &schema()).unwrap_err().to_string(), message);
+            assert_eq!(record_from_json(text, &objectives()).unwrap_err().to_string(), message);
         }
     }
 }

@@ -11,8 +11,10 @@ use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use thiserror::Error;
+
+/// A row, or a value in it; texts are borrowed from the file where they stand there as they are.
+pub type RowValue<'a> = serde_json_borrow::Value<'a>;
 
 /// Where a row stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +127,7 @@ const MAX_ROW: usize = 64 << 20;
 /// std::fs::write(&path, "question,score\n\"Why, oh why?\",3\n")?;
 /// read_rows(&path, |place, row| {
 ///     assert_eq!(place.to_string(), format!("{}:2", path.display()));
-///     assert_eq!(row.unwrap(), serde_json::json!({"question": "Why, oh why?", "score": "3"}));
+///     assert_eq!(row.unwrap().to_string(), r#"{"question":"Why, oh why?","score":"3"}"#);
 ///     ControlFlow::Continue(())
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -135,7 +137,7 @@ const MAX_ROW: usize = 64 << 20;
 /// If the file cannot be opened, or its name says nothing about what it is written in.
 pub fn read_rows(
     path: &Path,
-    mut take: impl FnMut(&Place, Result<Value, RowError>) -> ControlFlow<()>,
+    mut take: impl FnMut(&Place, Result<RowValue<'_>, RowError>) -> ControlFlow<()>,
 ) -> Result<(), FileError> {
     let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
     let layout = layout_of(path);
@@ -144,7 +146,7 @@ pub fn read_rows(
     }
     let file = File::open(path).map_err(|cause| FileError::Open { path: path.into(), cause })?;
     let mut place = Place { path: path.into(), row: RowNumber::Row(1) };
-    let mut take_at = |row, value| {
+    let mut take_at = |row, value: Result<RowValue<'_>, RowError>| {
         place.row = row;
         take(&place, value)
     };
@@ -174,7 +176,7 @@ pub fn read_rows(
 }
 
 /// Takes rows as they come.
-type Take<'a> = &'a mut dyn FnMut(RowNumber, Result<Value, RowError>) -> ControlFlow<()>;
+type Take<'a> = &'a mut dyn FnMut(RowNumber, Result<RowValue<'_>, RowError>) -> ControlFlow<()>;
 
 /// What the name of a text file says.
 fn layout_of(path: &Path) -> Option<(Layout, Option<&'static str>)> {

@@ -1,31 +1,22 @@
 //! Which requests the policy is trained on.
 
+mod mix;
+
 use rand::RngExt;
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand::seq::index;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::{ObjectiveSchema, Request};
+use crate::{Level, Objective, ObjectiveSchema, Request};
+
+pub use mix::{AskedLevels, RequestMix, SamplerError};
 
 /// How far the shares may be from a sum of 1.
 const SUM_TOLERANCE: f64 = 1e-9;
 
-/// The shares of training prompts by how many objectives they ask for; they sum to 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RequestMix {
-    /// Nothing is asked for, so that plain use stays intact.
-    pub free: f64,
-    /// One objective.
-    pub one: f64,
-    /// A uniformly drawn number of objectives from 2 to all but one; must be 0 with fewer than 3 objectives.
-    pub some: f64,
-    /// Every objective.
-    pub all: f64,
-}
+/// Fractional levels are drawn to tenths of the way from one level to the next.
+const FRACTIONS: f64 = 10.0;
 
-/// Draws requests: how many objectives by a [`RequestMix`], then which ones and their levels, both uniformly.
+/// Draws requests as a [`RequestMix`] says.
 ///
 /// The paper's own distribution of requests is not known; this one is ours.
 ///
@@ -34,21 +25,35 @@ pub struct RequestMix {
 /// use rand::{SeedableRng, rngs::ChaCha8Rng};
 ///
 /// let schema = ObjectiveSchema::new(vec![Objective::with_scale("helpfulness", 1, 5)]).unwrap();
-/// let mix = RequestMix { free: 0.0, one: 1.0, some: 0.0, all: 0.0 };
+/// let mix = RequestMix { one: 1.0, ..RequestMix::default() };
 /// let request = PreferenceSampler::new(mix, &schema).unwrap().sample(&mut ChaCha8Rng::seed_from_u64(7));
 /// assert_eq!(request.n_asked(), 1);
 /// ```
 #[derive(Clone, Debug)]
 pub struct PreferenceSampler {
-    n_levels: Vec<usize>,
     kind: WeightedIndex<f64>,
+    fractional: f64,
+    /// The weight of each objective; `None` where all have the same.
+    weights: Option<Vec<f64>>,
+    levels: Vec<Asked>,
+}
+
+/// The levels of one objective that are asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    levels: Vec<Level>,
+    /// `None` where they are asked for equally often.
+    weights: Option<WeightedIndex<f64>>,
+    /// Whether what lies between levels has a name.
+    numbers: bool,
 }
 
 impl PreferenceSampler {
     /// Checks the mix.
     ///
     /// # Errors
-    /// A share that is negative or no number, shares that do not sum to 1 (within 10⁻⁹), or `some` with fewer than 3 objectives.
+    /// A share or weight that is negative or no number, shares that do not sum to 1 (within 10⁻⁹), `some` with fewer than 3
+    /// objectives, an objective or a level that there is not, or a share of fractional levels where no objective has any.
     pub fn new(mix: RequestMix, schema: &ObjectiveSchema) -> Result<Self, SamplerError> {
         let shares = [("free", mix.free), ("one", mix.one), ("some", mix.some), ("all", mix.all)];
         for (name, found) in shares {
@@ -56,63 +61,142 @@ impl PreferenceSampler {
                 return Err(SamplerError::Share { name, found });
             }
         }
+        if !(0.0..=1.0).contains(&mix.fractional) {
+            return Err(SamplerError::Share { name: "fractional", found: mix.fractional });
+        }
         if mix.some > 0.0 && schema.len() < 3 {
             return Err(SamplerError::TooFewForSome { found: mix.some, n_objectives: schema.len() });
         }
+        let unknown =
+            mix.objectives.keys().chain(mix.levels.keys()).find(|name| schema.index_of(name).is_none());
+        if let Some(found) = unknown {
+            return Err(SamplerError::Objective { found: found.clone(), expected: schema.expected_names() });
+        }
+        let levels = schema.objectives().iter().map(|objective| match mix.levels.get(&objective.name) {
+            Some(asked) => Asked::of(objective, asked),
+            None => Ok(Asked::every(objective)),
+        });
+        let levels: Vec<Asked> = levels.collect::<Result<_, _>>()?;
+        if mix.fractional > 0.0 && !levels.iter().any(Asked::has_fractions) {
+            return Err(SamplerError::NoFractions { found: mix.fractional });
+        }
+        let weight = |objective: &Objective| mix.objectives.get(&objective.name).copied().unwrap_or(1.0);
+        for objective in schema.objectives() {
+            let found = weight(objective);
+            if !(found > 0.0 && found.is_finite()) {
+                return Err(SamplerError::Weight { name: objective.name.clone(), found });
+            }
+        }
+        let weights = (!mix.objectives.is_empty()).then(|| schema.objectives().iter().map(weight).collect());
+
         let shares = shares.map(|(_, share)| share);
         let sum: f64 = shares.iter().sum();
         match WeightedIndex::new(shares) {
-            Ok(kind) if (sum - 1.0).abs() <= SUM_TOLERANCE => Ok(Self { n_levels: schema.n_levels(), kind }),
+            Ok(kind) if (sum - 1.0).abs() <= SUM_TOLERANCE => {
+                Ok(Self { kind, fractional: mix.fractional, weights, levels })
+            }
             _ => Err(SamplerError::Sum { found: sum }),
         }
     }
 
     /// Draws one request.
     pub fn sample(&self, rng: &mut impl rand::Rng) -> Request {
-        let n_objectives = self.n_levels.len();
+        let n_objectives = self.levels.len();
         let n_asked = match self.kind.sample(rng) {
             0 => 0,
             1 => 1,
             2 => rng.random_range(2..n_objectives),
             _ => n_objectives,
         };
+        let objectives = match &self.weights {
+            None => index::sample(rng, n_objectives, n_asked),
+            Some(weights) => {
+                index::sample_weighted(rng, n_objectives, |objective| weights[objective], n_asked)
+                    .expect("the weights are positive numbers")
+            }
+        };
         let mut levels = vec![None; n_objectives];
-        for objective in index::sample(rng, n_objectives, n_asked) {
-            levels[objective] = Some(rng.random_range(0..self.n_levels[objective]) as f64);
+        for objective in objectives {
+            levels[objective] = Some(self.levels[objective].sample(self.fractional, rng));
         }
         Request { levels }
     }
 }
 
-/// Why a mix cannot be sampled from.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum SamplerError {
-    /// A share is negative or no number.
-    #[error("request mix: {name}: {found}, expected a share from 0 to 1")]
-    Share {
-        /// The share's key.
-        name: &'static str,
-        /// Its value.
-        found: f64,
-    },
-    /// The shares do not sum to 1.
-    #[error("request mix: shares sum to {found}, expected 1")]
-    Sum {
-        /// The sum.
-        found: f64,
-    },
-    /// `some` means 2 to all but one, which needs 3 objectives.
-    #[error("request mix: some: {found} with {n_objectives} objective(s), expected 0 with fewer than 3")]
-    TooFewForSome {
-        /// The share.
-        found: f64,
-        /// The number of objectives.
-        n_objectives: usize,
-    },
+impl Asked {
+    fn every(objective: &Objective) -> Self {
+        Self {
+            levels: (0..objective.n_levels()).collect(),
+            weights: None,
+            numbers: objective.position_name(0.5).is_some(),
+        }
+    }
+
+    fn of(objective: &Objective, asked: &AskedLevels) -> Result<Self, SamplerError> {
+        let level = |name: &String| {
+            objective.level(name).ok_or_else(|| SamplerError::Level {
+                objective: objective.name.clone(),
+                found: name.clone(),
+                expected: objective.expected_levels(),
+            })
+        };
+        let nothing = || SamplerError::NoLevels { objective: objective.name.clone() };
+        let (mut levels, weights): (Vec<Level>, _) = match asked {
+            AskedLevels::Only(names) => (names.iter().map(level).collect::<Result<_, _>>()?, None),
+            AskedLevels::Weighted(weights) => {
+                for (name, &found) in weights {
+                    if !(found >= 0.0 && found.is_finite()) {
+                        return Err(SamplerError::Weight {
+                            name: format!("{}: {name}", objective.name),
+                            found,
+                        });
+                    }
+                }
+                let levels = weights.keys().map(level).collect::<Result<_, _>>()?;
+                (levels, Some(WeightedIndex::new(weights.values()).map_err(|_| nothing())?))
+            }
+        };
+        if weights.is_none() {
+            levels.sort_unstable();
+            levels.dedup();
+        }
+        match levels.is_empty() {
+            true => Err(nothing()),
+            false => Ok(Self { levels, weights, ..Self::every(objective) }),
+        }
+    }
+
+    /// Whether anything lies between two of the levels.
+    fn has_fractions(&self) -> bool {
+        self.numbers && self.levels.iter().any(|&level| level != self.levels[0])
+    }
+
+    /// A level; a share of them lies between two.
+    fn sample(&self, fractional: f64, rng: &mut impl rand::Rng) -> f64 {
+        if fractional > 0.0 && self.has_fractions() && rng.random_bool(fractional) {
+            let lowest = self.levels.iter().min().expect("there is a level");
+            let highest = self.levels.iter().max().expect("there is a level");
+            loop {
+                let tenths = rng.random_range(lowest * FRACTIONS as usize..=highest * FRACTIONS as usize);
+                let position = tenths as f64 / FRACTIONS;
+                // What is held out is not asked for by accident.
+                if position.fract() != 0.0 || self.levels.contains(&(position as Level)) {
+                    return position;
+                }
+            }
+        }
+        let index = match &self.weights {
+            None => rng.random_range(0..self.levels.len()),
+            Some(weights) => weights.sample(rng),
+        };
+        self.levels[index] as f64
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use rand::{SeedableRng, rngs::ChaCha8Rng};
 
     use super::*;
@@ -124,7 +208,7 @@ mod tests {
     }
 
     fn mix(free: f64, one: f64, some: f64, all: f64) -> RequestMix {
-        RequestMix { free, one, some, all }
+        RequestMix { free, one, some, all, ..RequestMix::default() }
     }
 
     #[test]
@@ -161,6 +245,81 @@ mod tests {
             seen.insert(levels.into_iter().map(|level| level.unwrap() as usize).collect::<Vec<_>>());
         }
         assert_eq!(seen.len(), 2 * 3 * 4);
+    }
+
+    /// How often each position of one objective is asked for.
+    fn positions(mix: RequestMix, schema: &ObjectiveSchema, n: usize) -> BTreeMap<String, usize> {
+        let sampler = PreferenceSampler::new(mix, schema).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut counts = BTreeMap::new();
+        for _ in 0..n {
+            let request = sampler.sample(&mut rng).describe(schema);
+            *counts.entry(request).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn held_out_levels_are_never_asked_for() {
+        let schema = ObjectiveSchema::new(vec![Objective::with_scale("h", 1, 5)]).unwrap();
+        let odd = AskedLevels::Only(["1", "3", "5"].map(Into::into).to_vec());
+        let mix = RequestMix { levels: [("h".into(), odd)].into(), ..mix(0.0, 1.0, 0.0, 0.0) };
+        let counts = positions(mix.clone(), &schema, 3000);
+        assert_eq!(counts.keys().collect::<Vec<_>>(), ["h=1", "h=3", "h=5"]);
+        // A third each; over 4 standard deviations of sqrt(3000 · 2/9).
+        assert!(counts.values().all(|n| n.abs_diff(1000) < 110), "{counts:?}");
+
+        let between = positions(RequestMix { fractional: 0.5, ..mix }, &schema, 8000);
+        // 1, 1.1 to 1.9, 2.1 to 2.9, 3, .. without 2 and 4.
+        assert_eq!(between.len(), 41 - 2);
+        assert!(!between.contains_key("h=2") && !between.contains_key("h=4"));
+        // Half are whole for certain, and 3 of the 39 of the others.
+        let whole: usize = ["h=1", "h=3", "h=5"].map(|level| between[level]).iter().sum();
+        assert!(whole.abs_diff(8000 / 2 + 8000 / 2 * 3 / 39) < 200, "{whole}");
+    }
+
+    #[test]
+    fn weights_of_objectives_and_levels_come_out() {
+        let schema = schema(2);
+        let text = "free = 0.0\none = 1.0\nsome = 0.0\nall = 0.0\nobjectives = { o0 = 3.0 }\n\
+                    levels = { o1 = { 0 = 1.0, 2 = 4.0 } }";
+        let mix: RequestMix = toml::from_str(text).unwrap();
+        assert_eq!(toml::from_str::<RequestMix>(&toml::to_string(&mix).unwrap()).unwrap(), mix);
+        let counts = positions(mix, &schema, 10_000);
+        // 3 : 1, and of the latter 1 : 4.
+        for (request, share) in [("o0=0", 0.375), ("o0=1", 0.375), ("o1=0", 0.05), ("o1=2", 0.2)] {
+            assert!((counts[request] as f64 / 10_000.0 - share).abs() < 0.02, "{counts:?}");
+        }
+        assert_eq!(counts.len(), 4);
+    }
+
+    #[test]
+    fn objectives_and_levels_must_be_there() {
+        let named = Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] };
+        let schema = ObjectiveSchema::new(vec![named]).unwrap();
+        let base = "free = 0.0\none = 1.0\nsome = 0.0\nall = 0.0\n";
+        for (more, message) in [
+            ("objectives = { tune = 1.0 }", "request mix: unknown objective `tune`, expected one of tone"),
+            ("objectives = { tone = 0.0 }", "request mix: tone: weight 0, expected a number above 0"),
+            ("levels = { tone = [\"hot\"] }", "request mix: tone: level hot, expected cold, warm"),
+            ("levels = { tone = [] }", "request mix: tone: no level, expected at least one to ask for"),
+            (
+                "levels = { tone = { cold = 0.0 } }",
+                "request mix: tone: no level, expected at least one to ask for",
+            ),
+            (
+                "levels = { tone = { cold = -1.0 } }",
+                "request mix: tone: cold: weight -1, expected a number above 0",
+            ),
+            ("fractional = 2.0", "request mix: fractional: 2, expected a share from 0 to 1"),
+            (
+                "fractional = 0.5",
+                "request mix: fractional: 0.5, expected 0 where no objective has integers as levels and two to ask for",
+            ),
+        ] {
+            let mix: RequestMix = toml::from_str(&format!("{base}{more}")).unwrap();
+            assert_eq!(PreferenceSampler::new(mix, &schema).unwrap_err().to_string(), message);
+        }
     }
 
     #[test]

@@ -14,11 +14,8 @@ use crate::LabeledResponse;
 /// ```
 /// use moslim_data::{LabeledResponse, split_by_prompt};
 ///
-/// let answer = |prompt: usize, response: &str| LabeledResponse {
-///     prompt: format!("question {prompt}"),
-///     response: response.into(),
-///     levels: vec![Some(0)],
-///     source: None,
+/// let answer = |prompt: usize, response: &str| {
+///     LabeledResponse::new(format!("question {prompt}"), response, vec![Some(0)])
 /// };
 /// let responses = (0..1000).flat_map(|i| [answer(i, "yes"), answer(i, "no")]).collect();
 /// let (train, held_out) = split_by_prompt(responses, 0.1, 17);
@@ -76,12 +73,7 @@ mod tests {
         prompts
             .iter()
             .enumerate()
-            .map(|(i, prompt)| LabeledResponse {
-                prompt: prompt.clone(),
-                response: i.to_string(),
-                levels: vec![],
-                source: None,
-            })
+            .map(|(i, prompt)| LabeledResponse::new(prompt, i.to_string(), vec![]))
             .collect()
     }
 

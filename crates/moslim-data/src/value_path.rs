@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::objective::integer;
+use crate::rows::RowValue;
 
 /// Where a value stands in a row: keys and positions (from 0) with dots between them; `*` means every one.
 ///
@@ -53,18 +53,18 @@ impl fmt::Display for ValuePath {
 /// A row, and the part of it that a record is made of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
-    pub row: &'a Value,
-    pub part: &'a Value,
+    pub row: &'a RowValue<'a>,
+    pub part: &'a RowValue<'a>,
 }
 
 impl ValuePath {
     /// The value in an entry, if it is there; the first of several.
-    pub(crate) fn find<'a>(&self, entry: Entry<'a>) -> Option<&'a Value> {
+    pub(crate) fn find<'a>(&self, entry: Entry<'a>) -> Option<&'a RowValue<'a>> {
         self.find_all(entry).into_iter().next()
     }
 
     /// All values that the path leads to.
-    pub(crate) fn find_all<'a>(&self, entry: Entry<'a>) -> Vec<&'a Value> {
+    pub(crate) fn find_all<'a>(&self, entry: Entry<'a>) -> Vec<&'a RowValue<'a>> {
         let mut found = vec![if self.from_row { entry.row } else { entry.part }];
         for step in &self.steps {
             found = found.into_iter().flat_map(|value| inside(value, step)).collect();
@@ -74,12 +74,19 @@ impl ValuePath {
 }
 
 /// The values one step inside another.
-fn inside<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
+fn inside<'a>(value: &'a RowValue<'a>, step: &str) -> Vec<&'a RowValue<'a>> {
     match (value, step) {
-        (Value::Object(fields), EVERY) => fields.values().collect(),
-        (Value::Array(elements), EVERY) => elements.iter().collect(),
-        (Value::Object(fields), key) => fields.get(key).into_iter().collect(),
-        (Value::Array(elements), position) => {
+        (RowValue::Object(fields), EVERY) => fields.values().collect(),
+        (RowValue::Array(elements), EVERY) => elements.iter().collect(),
+        // The last one holds, as elsewhere, where a key stands twice.
+        (RowValue::Object(fields), key) => fields
+            .iter()
+            .filter(|(name, _)| *name == key)
+            .last()
+            .map(|(_, value)| value)
+            .into_iter()
+            .collect(),
+        (RowValue::Array(elements), position) => {
             position.parse::<usize>().ok().and_then(|index| elements.get(index)).into_iter().collect()
         }
         _ => vec![],
@@ -87,11 +94,11 @@ fn inside<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
 }
 
 /// A value as people would write it: `4.0` is 4.
-pub(crate) fn scalar(value: &Value) -> Option<String> {
+pub(crate) fn scalar(value: &RowValue<'_>) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) => {
+        RowValue::Str(text) => Some(text.to_string()),
+        RowValue::Bool(value) => Some(value.to_string()),
+        RowValue::Number(number) => {
             let text = number.to_string();
             let whole = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 1e15);
             Some(match (integer(&text), whole) {
@@ -101,6 +108,16 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A number, or a text that is one.
+pub(crate) fn as_number(value: &RowValue<'_>) -> Option<f64> {
+    number(&scalar(value)?)
+}
+
+/// The number that a text is.
+pub(crate) fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| !number.is_nan())
 }
 
 /// As much of a value as an error shows.
@@ -121,12 +138,14 @@ mod tests {
     #[test]
     fn paths_lead_into_objects_and_lists() {
         let row = json!({"a": {"b.c": [10, {"d": 20}]}, "each": [{"x": 1}, {"x": 2}, {}]});
-        let entry = Entry { row: &row, part: &row["each"][1] };
+        let row = RowValue::from(&row);
+        let entry = Entry { row: &row, part: row.get("each").get(1) };
         let path = |text: &str| ValuePath::from(text.to_owned());
-        assert_eq!(path("x").find(entry), Some(&json!(2)));
-        assert_eq!(path(r"$.a.b\.c.1.d").find(entry), Some(&json!(20)));
-        assert_eq!(path("$.each.*.x").find_all(entry), [&json!(1), &json!(2)]);
-        assert_eq!(path("$.a.*.0").find(entry), Some(&json!(10)));
+        let found = |text| path(text).find_all(entry).into_iter().filter_map(scalar).collect::<Vec<_>>();
+        assert_eq!(found("x"), ["2"]);
+        assert_eq!(found(r"$.a.b\.c.1.d"), ["20"]);
+        assert_eq!(found("$.each.*.x"), ["1", "2"]);
+        assert_eq!(found("$.a.*.0"), ["10"]);
         for nowhere in ["y", "$.each.9", "$.each.x", "x.y", "$.a.b.c"] {
             assert_eq!(path(nowhere).find(entry), None, "{nowhere}");
         }

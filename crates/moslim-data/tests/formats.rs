@@ -1,10 +1,11 @@
 //! One file of our own making for every known format, with the quirks of the real ones.
 
-use moslim_data::{Comparison, Format, Item, LabeledResponse, Mapping};
+use moslim_data::{Comparison, Format, Item, LabeledResponse, Mapping, RowValue};
 use serde_json::{Value, json};
 
 /// What a row gives in the format it is known by; what it does not give, as a text.
 fn items(name: &str, row: &Value) -> Vec<Result<Item, String>> {
+    let row = &RowValue::from(row);
     let format = Format::of(row).unwrap_or_else(|| panic!("{name}: no format"));
     assert_eq!(format.name, name);
     format.mapping.schema().unwrap();
@@ -17,11 +18,10 @@ fn answer(
     levels: &[Option<usize>],
     source: Option<&str>,
 ) -> Result<Item, String> {
-    Ok(Item::Answer(LabeledResponse {
-        prompt: prompt.into(),
-        response: response.into(),
-        levels: levels.to_vec(),
-        source: source.map(Into::into),
+    let answer = LabeledResponse::new(prompt, response, levels.to_vec());
+    Ok(Item::Answer(match source {
+        Some(source) => answer.from_source(source),
+        None => answer,
     }))
 }
 
@@ -170,7 +170,7 @@ fn a_mapping_of_ones_own() {
     let scores = [json!(19.9), json!("20"), json!(70.5), json!("-"), json!(null), json!("many")];
     let answers: Vec<Value> = scores.iter().map(|score| json!({"text": "t", "score": score})).collect();
     let found: Vec<Result<Option<usize>, String>> = mapping
-        .items(&json!({"q": "?", "answers": answers}))
+        .items(&RowValue::from(&json!({"q": "?", "answers": answers})))
         .into_iter()
         .map(|item| match item {
             Ok(Item::Answer(answer)) => Ok(answer.levels[0]),
@@ -187,7 +187,7 @@ fn a_mapping_of_ones_own() {
         Err("tone: found many, expected a number".into()),
     ];
     assert_eq!(found, expected);
-    let found = mapping.items(&json!({"q": " ", "answers": [{"text": "t"}]}));
+    let found = mapping.items(&RowValue::from(&json!({"q": " ", "answers": [{"text": "t"}]})));
     assert_eq!(found[0].as_ref().unwrap_err().to_string(), "$.q: empty, expected a text");
     assert!(
         toml::from_str::<Mapping>("answer = []").unwrap_err().to_string().contains("unknown field `answer`")

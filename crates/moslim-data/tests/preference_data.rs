@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use moslim_data::{LabeledResponse, Objective, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions};
+use moslim_data::{
+    InspectOptions, Inspection, LabeledResponse, Objective, ObjectiveSchema, OnError, Pairs, PreferenceData,
+    ReadOptions,
+};
 use tempfile::TempDir;
 
 fn written(folder: &TempDir, name: &str, text: &str) -> PathBuf {
@@ -12,11 +15,10 @@ fn written(folder: &TempDir, name: &str, text: &str) -> PathBuf {
 }
 
 fn answer(response: &str, levels: &[Option<usize>], source: Option<&str>) -> LabeledResponse {
-    LabeledResponse {
-        prompt: "p".into(),
-        response: response.into(),
-        levels: levels.to_vec(),
-        source: source.map(Into::into),
+    let answer = LabeledResponse::new("p", response, levels.to_vec());
+    match source {
+        Some(source) => answer.from_source(source),
+        None => answer,
     }
 }
 
@@ -112,4 +114,79 @@ fn pairs_stay_pairs_or_become_two_labelled_answers() {
     let other = ReadOptions { objectives: Some(objectives), ..options(Pairs::Label) };
     let data = read(&[path], &other).unwrap();
     assert_eq!(data.answers, ["a", "b", "c"].map(|response| answer(response, &[None], None)));
+}
+
+#[test]
+fn a_label_keeps_its_source_and_rows_vote_by_their_weight() {
+    let folder = tempfile::tempdir().unwrap();
+    let mapping = r#"
+        objectives = [{ name = "tone", scale = [0, 1] }, { name = "truth", scale = [0, 1] }]
+        [[answers]]
+        prompt = "q"
+        response = "a"
+        labels = { tone = "tone", truth = { at = "truth", source = "rule" } }
+        source = { at = "by" }
+        weight = "sure"
+    "#;
+    let rows = r#"{"q": "p", "a": "r", "tone": 0, "truth": 1, "by": "Ann", "sure": 1}
+        {"q": "p", "a": "r", "tone": 0, "by": "Bob", "sure": "1.5"}
+        {"q": "p", "a": "r", "tone": 1, "by": "Eve", "sure": 3}
+        {"q": "p", "a": "s", "tone": 1}"#;
+    let path = written(&folder, "votes.jsonl", rows);
+    let options = ReadOptions { mapping: Some(toml::from_str(mapping).unwrap()), ..ReadOptions::default() };
+    let data = read(std::slice::from_ref(&path), &options).unwrap();
+    // Eve alone weighs more than Ann and Bob; (1 + 1.5 + 3) / 3 rows.
+    let eve_and_a_rule = LabeledResponse {
+        sources: vec![Some("Eve".into()), Some("rule".into())],
+        weight: 5.5 / 3.0,
+        ..answer("r", &[Some(1), Some(1)], None)
+    };
+    assert_eq!(data.answers, [eve_and_a_rule, answer("s", &[Some(1), None], None)]);
+    let wrong = written(&folder, "wrong.jsonl", r#"{"q": "p", "a": "r", "sure": -1}"#);
+    let message = read(&[wrong], &options).unwrap_err();
+    assert!(message.ends_with("wrong.jsonl:1: weight: found -1, expected a number above 0"), "{message}");
+}
+
+#[test]
+fn quantiles_are_those_of_all_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let mapping = r#"
+        missing = ["-"]
+        objectives = [{ name = "score", levels = ["low", "medium", "high"] }]
+        [[answers]]
+        prompt = "q"
+        response = "a"
+        labels = { score = { at = "score", bins = "quantiles" } }
+    "#;
+    let row = |score: &str| format!("{{\"q\": \"p\", \"a\": \"{score}\", \"score\": \"{score}\"}}\n");
+    let rows = |scores: &[&str]| scores.iter().map(|score| row(score)).collect::<String>();
+    let one = written(&folder, "one.jsonl", &rows(&["9", "-", "1e3", "2"]));
+    let other = written(&folder, "other.jsonl", &rows(&["3", "40", "-5"]));
+    let options = ReadOptions { mapping: Some(toml::from_str(mapping).unwrap()), ..ReadOptions::default() };
+    let data = read(&[one.clone(), other.clone()], &options).unwrap();
+    // -5 2 | 3 9 | 40 1000
+    assert_eq!(data.bounds["score"], [3.0, 40.0]);
+    let levels: Vec<Option<usize>> = data.answers.iter().map(|answer| answer.levels[0]).collect();
+    assert_eq!(levels, [Some(1), None, Some(2), Some(0), Some(1), Some(2), Some(0)]);
+    let inspect = InspectOptions { mapping: options.mapping.as_ref(), ..InspectOptions::default() };
+    assert_eq!(Inspection::of(&[one, other], inspect).unwrap().objectives["score"].counts, [2, 2, 2]);
+    let few = written(&folder, "few.jsonl", &rows(&["1", "2", "-"]));
+    let message = read(&[few], &options).unwrap_err();
+    assert_eq!(message, "score: bins = \"quantiles\": 2 values, expected at least 3, one for each level");
+}
+
+#[test]
+fn the_own_format_keeps_sources_and_weights_with_any_objectives() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = r#"{"prompt": "p", "response": "r", "labels": {"a": 3, "b": 0}, "source": {"a": "model"}, "weight": 2}
+        {"prompt": "p", "response": "s", "labels": {"a": 1, "b": 1}}"#;
+    let path = written(&folder, "own.jsonl", row);
+    let data = read(&[path], &ReadOptions::default()).unwrap();
+    let first = LabeledResponse {
+        sources: vec![Some("model".into()), None],
+        weight: 2.0,
+        ..answer("r", &[Some(2), Some(0)], None)
+    };
+    assert_eq!(data.answers, [first, answer("s", &[Some(0), Some(1)], None)]);
+    assert_eq!(data.schema.unwrap().objectives()[0], Objective::with_scale("a", 1, 3));
 }

@@ -18,7 +18,7 @@ fn rows(path: &Path) -> Vec<(String, Result<Value, String>)> {
     let mut found = Vec::new();
     read_rows(path, |place, row| {
         let place = place.to_string().replace(&path.display().to_string(), "");
-        found.push((place, row.map_err(|error| error.to_string())));
+        found.push((place, row.map(Value::from).map_err(|error| error.to_string())));
         ControlFlow::Continue(())
     })
     .unwrap();

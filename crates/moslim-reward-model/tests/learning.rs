@@ -27,12 +27,8 @@ fn records(n: usize, seed: u64, labels: impl Fn(usize) -> [bool; 2]) -> Vec<Labe
             words.swap(last, rng.random_range(0..=last));
         }
         let [has_count, has_shout] = labels(row);
-        LabeledResponse {
-            prompt: "go".into(),
-            response: words.join(" "),
-            levels: vec![has_count.then_some(count), has_shout.then_some(shout)],
-            source: None,
-        }
+        let levels = vec![has_count.then_some(count), has_shout.then_some(shout)];
+        LabeledResponse::new("go", words.join(" "), levels)
     };
     (0..n).map(answer).collect()
 }

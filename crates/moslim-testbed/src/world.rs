@@ -146,11 +146,8 @@ impl World {
     ) -> Result<Vec<LabeledResponse>, LabelOptionsError> {
         options.check()?;
         let mut rng = self.generator(split, stream, Purpose::Labels);
-        let label = |(prompt, response, levels)| LabeledResponse {
-            prompt,
-            response,
-            levels: options.label(levels, &mut rng),
-            source: Some("testbed".to_string()),
+        let label = |(prompt, response, levels)| {
+            LabeledResponse::new(prompt, response, options.label(levels, &mut rng)).from_source("testbed")
         };
         Ok(self.drawn(split, n, stream).into_iter().map(label).collect())
     }

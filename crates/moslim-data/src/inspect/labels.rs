@@ -15,6 +15,8 @@ pub struct LabelCounts {
     pub counts: Vec<usize>,
     /// Answers of the same files without a label for it.
     pub missing: usize,
+    /// Labels by who or what gave them, as far as that is known.
+    pub sources: BTreeMap<String, usize>,
 }
 
 /// How often two objectives have each pair of levels in rows that label both.
@@ -26,77 +28,113 @@ pub struct Together {
     pub counts: Vec<Vec<usize>>,
 }
 
-/// How often each pair of levels stands.
-type Cells = BTreeMap<(Level, Level), usize>;
-
 /// The labels of all answers.
 #[derive(Default)]
 pub(super) struct Labels {
-    pub objectives: BTreeMap<String, LabelCounts>,
-    /// By the names, in the order of the alphabet.
-    together: BTreeMap<String, BTreeMap<String, Cells>>,
+    /// The objectives in the order in which they came.
+    counted: Vec<(String, LabelCounts)>,
+    /// By the numbers of two objectives, the lower one first, and by their levels.
+    together: BTreeMap<(usize, usize), Vec<Vec<usize>>>,
+    /// The objectives of the file at hand.
+    columns: Vec<Column>,
+}
+
+/// Where the labels for an objective of a file are counted.
+struct Column {
+    /// The objective's number.
+    objective: usize,
+    /// The level there that each level of the file is.
+    levels: Vec<Level>,
 }
 
 impl Labels {
-    /// Counts the labels of an answer.
-    pub fn count(&mut self, answer: &LabeledResponse, objectives: &[Objective]) {
-        let mut here: Vec<(&str, Level)> = Vec::with_capacity(objectives.len());
-        for (objective, level) in objectives.iter().zip(&answer.levels) {
-            // Asked for by reference first: a name is only copied when it is new.
-            if !self.objectives.contains_key(&objective.name) {
-                let counts = LabelCounts {
-                    levels: objective.levels.clone(),
-                    counts: vec![0; objective.n_levels()],
-                    missing: 0,
-                };
-                self.objectives.insert(objective.name.clone(), counts);
-            }
-            let counts = self.objectives.get_mut(&objective.name).expect("it was just put there");
-            match level {
-                Some(level) => here.push((&objective.name, counts.add(&objective.levels[*level]))),
-                None => counts.missing += 1,
+    /// Answers with labels for these objectives follow; two formats may give one objective different levels.
+    pub fn begin(&mut self, objectives: &[Objective]) {
+        self.columns = objectives.iter().map(|objective| self.column(objective)).collect();
+    }
+
+    fn column(&mut self, objective: &Objective) -> Column {
+        let known = self.counted.iter().position(|(name, _)| *name == objective.name);
+        let number = known.unwrap_or_else(|| {
+            self.counted.push((objective.name.clone(), LabelCounts::default()));
+            self.counted.len() - 1
+        });
+        let counts = &mut self.counted[number].1;
+        let levels = objective.levels.iter().map(|level| counts.level(level)).collect();
+        Column { objective: number, levels }
+    }
+
+    /// The labels of an answer, by the numbers of their objectives and ascending.
+    pub fn of(&self, answer: &LabeledResponse) -> Vec<(usize, Level)> {
+        let labels = self.columns.iter().zip(&answer.levels);
+        let labels = labels.filter_map(|(column, level)| Some((column.objective, column.levels[(*level)?])));
+        let mut labels: Vec<(usize, Level)> = labels.collect();
+        labels.sort_unstable();
+        labels
+    }
+
+    /// Counts an answer and its labels.
+    pub fn count(&mut self, answer: &LabeledResponse, labels: &[(usize, Level)]) {
+        for (column, (level, source)) in self.columns.iter().zip(answer.levels.iter().zip(&answer.sources)) {
+            let counts = &mut self.counted[column.objective].1;
+            counts.missing += usize::from(level.is_none());
+            if let Some(source) = source {
+                match counts.sources.get_mut(&**source) {
+                    Some(n) => *n += 1,
+                    None => drop(counts.sources.insert(source.to_string(), 1)),
+                }
             }
         }
-        here.sort_unstable();
-        for (index, &(name, level)) in here.iter().enumerate() {
-            for &(other, other_level) in &here[index + 1..] {
-                // As above, a name is only copied when it is new.
-                if !self.together.get(name).is_some_and(|others| others.contains_key(other)) {
-                    let others = self.together.entry(name.to_owned()).or_default();
-                    others.insert(other.to_owned(), Cells::new());
+        for (index, &(one, level)) in labels.iter().enumerate() {
+            self.counted[one].1.counts[level] += 1;
+            for &(other, other_level) in &labels[index + 1..] {
+                let table = self.together.entry((one, other)).or_default();
+                if table.len() <= level {
+                    table.resize(level + 1, vec![]);
                 }
-                let table = self.together.get_mut(name).and_then(|others| others.get_mut(other));
-                let table = table.expect("it was just put there");
-                *table.entry((level, other_level)).or_default() += 1;
+                if table[level].len() <= other_level {
+                    table[level].resize(other_level + 1, 0);
+                }
+                table[level][other_level] += 1;
             }
         }
     }
 
-    /// The tables of all pairs of objectives that stand together.
-    pub fn together(&self) -> Vec<Together> {
-        let pairs = self
-            .together
-            .iter()
-            .flat_map(|(one, others)| others.iter().map(move |(other, cells)| (one, other, cells)));
-        let tables = pairs.map(|(one, other, cells)| {
-            let n = |name: &String| self.objectives[name].levels.len();
-            let mut counts = vec![vec![0; n(other)]; n(one)];
-            cells.iter().for_each(|(&(level, other_level), &n)| counts[level][other_level] = n);
-            Together { objectives: [one.clone(), other.clone()], counts }
+    /// The counts by objective, and the tables of all pairs of objectives that stand together, both in the order of the alphabet.
+    pub fn finish(self) -> (BTreeMap<String, LabelCounts>, Vec<Together>) {
+        let tables = self.together.into_iter().map(|((one, other), counted)| {
+            let [one, other] = [one, other].map(|number| &self.counted[number]);
+            let cell =
+                |level: usize, other: usize| counted.get(level).and_then(|row| row.get(other)).copied();
+            let (n, n_other) = (one.1.levels.len(), other.1.levels.len());
+            let counts = |n, n_other, cell: &dyn Fn(usize, usize) -> Option<usize>| {
+                let row = |level| (0..n_other).map(|other| cell(level, other).unwrap_or(0)).collect();
+                (0..n).map(row).collect()
+            };
+            match one.0 <= other.0 {
+                true => Together {
+                    objectives: [one.0.clone(), other.0.clone()],
+                    counts: counts(n, n_other, &cell),
+                },
+                false => Together {
+                    objectives: [other.0.clone(), one.0.clone()],
+                    counts: counts(n_other, n, &|level, other| cell(other, level)),
+                },
+            }
         });
-        tables.collect()
+        let mut tables: Vec<Together> = tables.collect();
+        tables.sort_by(|one, other| one.objectives.cmp(&other.objectives));
+        (self.counted.into_iter().collect(), tables)
     }
 }
 
 impl LabelCounts {
-    /// Counts a level by its name, which may be new: two formats may give one objective different levels.
-    fn add(&mut self, name: &String) -> Level {
-        let level = self.levels.iter().position(|level| level == name).unwrap_or_else(|| {
+    /// The number of a level, which may be new.
+    fn level(&mut self, name: &String) -> Level {
+        self.levels.iter().position(|level| level == name).unwrap_or_else(|| {
             self.levels.push(name.clone());
             self.counts.push(0);
             self.levels.len() - 1
-        });
-        self.counts[level] += 1;
-        level
+        })
     }
 }

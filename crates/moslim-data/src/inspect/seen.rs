@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use foldhash::quality::FixedState;
 use indexmap::IndexSet;
 
-use crate::{LabeledResponse, Level, Objective};
+use crate::{LabeledResponse, Level};
 
 /// Prompts and answers by their hashes, and labels by the few combinations there are.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Seen {
     prompts: Sharded<()>,
     /// The number of every answer's labels among the combinations.
     answers: Sharded<u32>,
-    combinations: IndexSet<Vec<(u64, Level)>>,
+    combinations: IndexSet<Vec<(usize, Level)>>,
 }
 
 impl Seen {
@@ -29,12 +29,9 @@ impl Seen {
         self.prompts.0.iter().map(HashMap::len).sum()
     }
 
-    /// Whether an answer was there before, and whether its labels contradict those it had.
-    pub fn again(&mut self, answer: &LabeledResponse, objectives: &[Objective]) -> (bool, bool) {
+    /// Whether an answer was there before, and whether its labels, by the numbers of their objectives, contradict those it had.
+    pub fn again(&mut self, answer: &LabeledResponse, labels: Vec<(usize, Level)>) -> (bool, bool) {
         self.prompt(&answer.prompt);
-        let labels = objectives.iter().zip(&answer.levels);
-        let labels: Vec<(u64, Level)> =
-            labels.filter_map(|(objective, level)| Some((hash(&objective.name), (*level)?))).collect();
         let key = hash(&(&answer.prompt, &answer.response));
         let Some(&before) = self.answers.shard(key).get(&key) else {
             let number = self.number(labels);
@@ -43,11 +40,12 @@ impl Seen {
         };
         let before = &self.combinations[before as usize];
         let level_before =
-            |name: u64| before.iter().find(|(other, _)| *other == name).map(|(_, level)| *level);
-        let contradicts =
-            labels.iter().any(|(name, level)| level_before(*name).is_some_and(|before| before != *level));
-        let new: Vec<(u64, Level)> =
-            labels.into_iter().filter(|(name, _)| level_before(*name).is_none()).collect();
+            |objective: usize| before.iter().find(|(other, _)| *other == objective).map(|(_, level)| *level);
+        let contradicts = labels
+            .iter()
+            .any(|(objective, level)| level_before(*objective).is_some_and(|before| before != *level));
+        let new: Vec<(usize, Level)> =
+            labels.into_iter().filter(|(objective, _)| level_before(*objective).is_none()).collect();
         // The same answer judged for another objective is not a repetition.
         let duplicate = new.is_empty();
         if !duplicate {
@@ -57,7 +55,7 @@ impl Seen {
         (duplicate, contradicts)
     }
 
-    fn number(&mut self, mut labels: Vec<(u64, Level)>) -> u32 {
+    fn number(&mut self, mut labels: Vec<(usize, Level)>) -> u32 {
         labels.sort_unstable();
         self.combinations.insert_full(labels).0 as u32
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::MappingError;
-use crate::value_path::{Entry, scalar, shortened};
+use super::{MappingError, NameAt};
+use crate::rows::RowValue;
+use crate::value_path::{Entry, number, scalar, shortened};
 use crate::{Level, Objective, ValuePath};
 
 /// Where a label stands, and which level its value is.
@@ -32,9 +32,9 @@ pub struct LabelMeaning {
     /// The level that each value means, as texts.
     #[serde(default)]
     pub values: BTreeMap<String, String>,
-    /// The numbers from which on the next level begins: one fewer than there are levels.
+    /// From which numbers on the next level begins.
     #[serde(default)]
-    pub bins: Vec<f64>,
+    pub bins: Option<Bins>,
     /// Where the path leads to several values, such as judgements of every statement: which of their levels counts.
     /// Without it the first value does.
     #[serde(default)]
@@ -42,6 +42,27 @@ pub struct LabelMeaning {
     /// A level that all answers have, such as that of the preferred one of a pair.
     #[serde(default)]
     pub level: Option<String>,
+    /// Who or what gave this label, where that is not what gave the answer's others: a name, or where it stands.
+    #[serde(default)]
+    pub source: Option<NameAt>,
+}
+
+/// From which numbers on the next level begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Bins {
+    /// From these, one fewer than there are levels, ascending.
+    From(Vec<f64>),
+    /// From those that give every level as many of the values in the files as ties allow.
+    Of(Even),
+}
+
+/// How levels share the values of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Even {
+    /// Every level has as many.
+    Quantiles,
 }
 
 /// An end of the order of levels.
@@ -55,6 +76,14 @@ pub enum Extreme {
 }
 
 impl LabelAt {
+    /// Who gave this label, where it is said of this one.
+    pub(super) fn source(&self) -> Option<&NameAt> {
+        match self {
+            Self::Name(_) => None,
+            Self::Meaning(meaning) => meaning.source.as_ref(),
+        }
+    }
+
     pub(super) fn level(
         &self,
         objective: &Objective,
@@ -87,27 +116,36 @@ impl LabelMeaning {
         objective.level(name).ok_or_else(|| wrong(objective, name, objective.expected_levels()))
     }
 
+    /// A value as text; `None` where it means that there is no label.
+    pub(super) fn text(
+        &self,
+        objective: &Objective,
+        value: &RowValue<'_>,
+        missing: &[String],
+    ) -> Result<Option<String>, MappingError> {
+        if value.is_null() {
+            return Ok(None);
+        }
+        let mut text = scalar(value).ok_or_else(|| {
+            wrong(objective, &value.to_string(), format!("one of {}", objective.expected_levels()))
+        })?;
+        if let Some(end) = self.until.as_deref().and_then(|until| text.find(until)) {
+            text.truncate(end);
+        }
+        let text = text.trim();
+        let is_missing = text.is_empty() || missing.iter().any(|name| name == text);
+        Ok((!is_missing).then(|| text.to_owned()))
+    }
+
     /// The level that a value means; `None` where it means that there is none.
     fn of(
         &self,
         objective: &Objective,
-        value: &Value,
+        value: &RowValue<'_>,
         missing: &[String],
     ) -> Result<Option<Level>, MappingError> {
-        if value.is_null() {
-            return Ok(None);
-        }
-        let value = scalar(value).ok_or_else(|| {
-            wrong(objective, &value.to_string(), format!("one of {}", objective.expected_levels()))
-        })?;
-        let text = match &self.until {
-            Some(until) => value.split_once(until.as_str()).map_or(value.as_str(), |(text, _)| text),
-            None => &value,
-        };
-        let text = text.trim();
-        if text.is_empty() || missing.iter().any(|name| name == text) {
-            return Ok(None);
-        }
+        let Some(text) = self.text(objective, value, missing)? else { return Ok(None) };
+        let text = text.as_str();
         if !self.values.is_empty() {
             let name = self.values.get(text).ok_or_else(|| {
                 let expected: Vec<&str> = self.values.keys().map(String::as_str).collect();
@@ -115,18 +153,15 @@ impl LabelMeaning {
             })?;
             return self.named(objective, name).map(Some);
         }
-        if self.bins.is_empty() {
-            return self.named(objective, text).map(Some);
-        }
-        let number: f64 = text
-            .parse()
-            .ok()
-            .filter(|number: &f64| !number.is_nan())
-            .ok_or_else(|| wrong(objective, text, "a number".into()))?;
-        let level = self.bins.iter().filter(|&&bound| number >= bound).count();
+        let Some(bins) = &self.bins else { return self.named(objective, text).map(Some) };
+        let Bins::From(bounds) = bins else {
+            return Err(MappingError::Quantiles { objective: objective.name.clone() });
+        };
+        let number = number(text).ok_or_else(|| wrong(objective, text, "a number".into()))?;
+        let level = bounds.iter().filter(|&&bound| number >= bound).count();
         match level < objective.n_levels() {
             true => Ok(Some(level)),
-            false => Err(wrong(objective, text, format!("{} levels for the bins", self.bins.len() + 1))),
+            false => Err(wrong(objective, text, format!("{} levels for the bins", bounds.len() + 1))),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Where prompts and answers stand, and what is cut off around them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::MappingError;
 use crate::ValuePath;
 use crate::conversation::{as_text, turns_of};
+use crate::rows::RowValue;
 use crate::value_path::{Entry, shortened};
 
 /// Where a text stands.
@@ -74,7 +74,7 @@ impl TextAt {
 
     pub(super) fn read(&self, entry: Entry<'_>) -> Result<String, MappingError> {
         match self.path().find(entry) {
-            None | Some(Value::Null) => Err(MappingError::Missing { path: self.path().clone() }),
+            None | Some(RowValue::Null) => Err(MappingError::Missing { path: self.path().clone() }),
             Some(value) => self.of(value),
         }
     }
@@ -87,13 +87,13 @@ impl TextAt {
         }
     }
 
-    fn of(&self, value: &Value) -> Result<String, MappingError> {
+    fn of(&self, value: &RowValue<'_>) -> Result<String, MappingError> {
         let path = self.path();
         let no_text = || MappingError::NoText { path: path.clone(), found: shortened(&value.to_string()) };
         match (self, value) {
-            (Self::Whole(_), Value::String(text)) => Ok(text.clone()),
+            (Self::Whole(_), RowValue::Str(text)) => Ok(text.to_string()),
             (Self::Whole(_), turns) => turns_of(turns).map(|turns| as_text(&turns)).ok_or_else(no_text),
-            (Self::Part(part), Value::String(text)) => part.of(text),
+            (Self::Part(part), RowValue::Str(text)) => part.of(text),
             (Self::Part(part), turns) => {
                 let turns = turns_of(turns).ok_or_else(no_text)?;
                 let (last, before) = turns.split_last().ok_or_else(no_text)?;

@@ -5,9 +5,9 @@ use std::io::{BufRead, Read};
 
 use serde::Deserializer as _;
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde_json::{Deserializer, Value};
+use serde_json::Deserializer;
 
-use super::{MAX_ROW, RowError, RowNumber, Take};
+use super::{MAX_ROW, RowError, RowNumber, RowValue, Take};
 
 /// Reads a row from every line that is not blank.
 pub(super) fn read_lines(bytes: &mut impl BufRead, take: Take<'_>) {
@@ -26,7 +26,7 @@ pub(super) fn read_lines(bytes: &mut impl BufRead, take: Take<'_>) {
                 if text.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
-                serde_json::from_slice(text).map_err(RowError::from)
+                parsed(text)
             }
             Err(error) => {
                 let _ = take(RowNumber::Line(number), Err(error.into()));
@@ -37,6 +37,14 @@ pub(super) fn read_lines(bytes: &mut impl BufRead, take: Take<'_>) {
             return;
         }
     }
+}
+
+fn parsed(line: &[u8]) -> Result<RowValue<'_>, RowError> {
+    let text = std::str::from_utf8(line).map_err(|error| RowError::Json {
+        column: error.valid_up_to() + 1,
+        problem: "expected UTF-8".into(),
+    })?;
+    Ok(serde_json::from_str(text)?)
 }
 
 /// The line without the mark that some programs put at the beginning of a file.
@@ -69,7 +77,7 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn take(&mut self, row: Value) {
+    fn take(&mut self, row: RowValue<'_>) {
         self.number += 1;
         self.stopped = (self.take)(RowNumber::Row(self.number), Ok(row)).is_break();
     }
@@ -93,11 +101,12 @@ impl<'de> Visitor<'de> for &mut Rows<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let mut row = serde_json::Map::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            row.insert(key, value);
+        let mut fields: Vec<(String, RowValue<'_>)> = vec![];
+        while let Some(field) = entries.next_entry()? {
+            fields.push(field);
         }
-        self.take(Value::Object(row));
+        let fields = fields.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        self.take(RowValue::Object(fields.collect()));
         Ok(())
     }
 }

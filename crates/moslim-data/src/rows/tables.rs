@@ -1,16 +1,15 @@
 //! Tables: CSV, TSV and Parquet.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::{RowError, RowNumber, RowValue, Take};
 use csv::{ByteRecord, ErrorKind, ReaderBuilder, Terminator};
 use parquet::errors::ParquetError;
 use parquet::file::reader::SerializedFileReader;
 use parquet::record::reader::RowIter;
-use serde_json::{Map, Value};
-
-use super::{RowError, RowNumber, Take};
 
 /// Reads rows of texts, named by the first row.
 pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
@@ -21,7 +20,7 @@ pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
         .terminator(Terminator::Any(b'\n'))
         .from_reader(bytes);
     let header: Vec<String> = match reader.byte_headers() {
-        Ok(header) => header.iter().map(text).collect(),
+        Ok(header) => header.iter().map(|name| text(name).into_owned()).collect(),
         Err(error) => {
             let _ = take(RowNumber::Line(1), Err(problem(error)));
             return;
@@ -51,8 +50,8 @@ pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
                         true => field.strip_suffix(b"\r").unwrap_or(field),
                         false => field,
                     }));
-                Ok(Value::Object(
-                    fields.map(|(name, value)| ((*name).into(), text(value).into())).collect::<Map<_, _>>(),
+                Ok(RowValue::Object(
+                    fields.map(|(name, value)| (*name, RowValue::Str(text(value)))).collect(),
                 ))
             }
             Err(error) => Err(problem(error)),
@@ -66,7 +65,7 @@ pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
 }
 
 /// A field as text: UTF-8, or Latin-1 where it is not.
-fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
@@ -91,13 +90,16 @@ pub(super) fn read_parquet(file: File, take: Take<'_>) {
         }
     };
     for number in 1.. {
-        let row = match guarded(|| rows.next().map(|row| Ok(row?.to_json_value())).transpose()) {
+        let number = RowNumber::Row(number);
+        let taken = match guarded(|| rows.next().map(|row| Ok(row?.to_json_value())).transpose()) {
             Ok(None) => return,
-            Ok(Some(row)) => Ok(row),
-            Err(error) => Err(error),
+            Ok(Some(row)) => take(number, Ok(RowValue::from(&row))),
+            Err(error) => {
+                let _ = take(number, Err(error));
+                return;
+            }
         };
-        let failed = row.is_err();
-        if take(RowNumber::Row(number), row).is_break() || failed {
+        if taken.is_break() {
             return;
         }
     }

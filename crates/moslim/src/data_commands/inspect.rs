@@ -174,6 +174,12 @@ fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
             bar(out, level, n, all)?;
         }
         bar(out, "no label", labels.missing, all)?;
+        for (source, n) in &labels.sources {
+            writeln!(out, "  from {source}: {n}")?;
+        }
+        if let Some(bounds) = found.bounds.get(name) {
+            writeln!(out, "  the next level begins at {bounds:?}")?;
+        }
     }
     for (table, rho) in found.together.iter().zip(&report.spearman) {
         let [one, other] = &table.objectives;

@@ -59,7 +59,7 @@ fn labels(page: Page, report: &Report) -> Page {
         return page.paragraph("There are none.");
     }
     report.found.objectives.iter().fold(page, |page, (name, labels)| {
-        let LabelCounts { levels, counts, missing } = labels;
+        let LabelCounts { levels, counts, missing, sources } = labels;
         let n: usize = counts.iter().sum::<usize>() + missing;
         let bar = |n_of: usize| Bar { value: n_of as f64 / n.max(1) as f64, interval: None };
         let missing_group = (*missing > 0).then(|| ("no label".to_owned(), *missing));
@@ -76,8 +76,9 @@ fn labels(page: Page, report: &Report) -> Page {
             reference: None,
             y_range: Some((0.0, 1.0)),
         };
-        let counted: Vec<String> =
+        let mut counted: Vec<String> =
             chart.groups.iter().zip(&counts).map(|(level, n)| format!("{level}: {n}")).collect();
+        counted.extend(sources.iter().map(|(source, n)| format!("from {source}: {n}")));
         page.figure(&bar_chart(&chart), &counted.join(", "))
     })
 }

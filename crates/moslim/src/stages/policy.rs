@@ -230,7 +230,7 @@ fn snapshot(
 ) -> Result<Snapshot, Error> {
     let recipe = &run.recipe.policy;
     let mut rng = run.rng(Purpose::Snapshots);
-    let one = moslim_data::RequestMix { free: 0.0, one: 1.0, some: 0.0, all: 0.0 };
+    let one = moslim_data::RequestMix { one: 1.0, ..moslim_data::RequestMix::default() };
     let sampler = PreferenceSampler::new(one, &datasets.schema)?;
     let questions = datasets.held_out_prompts.iter().cycle().take(recipe.eval_answers);
     let asked: Vec<(&str, Request)> =

@@ -1,9 +1,13 @@
 //! Reading preference files, and writing requests into prompts and back.
 
 use std::hint::black_box;
+use std::path::PathBuf;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use moslim_data::{Objective, ObjectiveSchema, PromptCodec, PromptCodecConfig, RecordReader, Request};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use moslim_data::{
+    InspectOptions, Inspection, Objective, ObjectiveSchema, PromptCodec, PromptCodecConfig, Request,
+    read_records,
+};
 
 fn schema() -> ObjectiveSchema {
     let [helpfulness, honesty] = ["helpfulness", "honesty"].map(|name| Objective::with_scale(name, 1, 5));
@@ -11,26 +15,43 @@ fn schema() -> ObjectiveSchema {
         .expect("the schema is valid")
 }
 
-fn read_jsonl(criterion: &mut Criterion) {
+/// Files of about 10 MB: MOSLIM's own format with and without its objectives, and HelpSteer's.
+fn read(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let answer = "some words of an answer, \\\"quoted\\\"\\n".repeat(30);
+    let own = |i: usize| {
+        let [helpfulness, honesty] = [i % 5 + 1, i % 3 + 1];
+        format!(
+            r#"{{"prompt": "question {i}", "response": "{answer}", "labels": {{"helpfulness": {helpfulness}, "honesty": {honesty}}}}}"#
+        )
+    };
+    let helpsteer = |i: usize| {
+        let level = i % 5;
+        format!(
+            r#"{{"prompt": "question {i}", "response": "{answer}", "helpfulness": {level}, "correctness": 0, "coherence": 3, "complexity": 1, "verbosity": {level}}}"#
+        )
+    };
+    let file = |name: &str, line: &dyn Fn(usize) -> String| {
+        let path = folder.path().join(name);
+        let text: String = (0..8000).map(|i| line(i) + "\n").collect();
+        std::fs::write(&path, &text).expect("the folder can be written");
+        (path, text.len() as u64)
+    };
+    let (own, own_bytes) = file("own.jsonl", &own);
+    let (helpsteer, helpsteer_bytes) = file("helpsteer.jsonl", &helpsteer);
     let schema = schema();
-    let mut group = criterion.benchmark_group("read_jsonl");
-    for n_records in [100, 10_000] {
-        let line = |i: usize| {
-            let text = "some words of an answer ".repeat(20);
-            let [helpfulness, honesty] = [i % 5 + 1, i % 3 + 1];
-            format!(
-                r#"{{"prompt": "question {i}", "response": "{text}", "labels": {{"helpfulness": {helpfulness}, "honesty": {honesty}}}}}"#
-            )
-        };
-        let file: String = (0..n_records).map(|i| line(i) + "\n").collect();
-        group.throughput(Throughput::Bytes(file.len() as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(n_records), &file, |bencher, file| {
-            bencher.iter(|| {
-                let reader = RecordReader::new(black_box(file.as_bytes()), "bench.jsonl", &schema);
-                assert_eq!(reader.filter(Result::is_ok).count(), n_records);
-            });
-        });
-    }
+    let mut group = criterion.benchmark_group("read");
+    group.sample_size(20).throughput(Throughput::Bytes(own_bytes));
+    group.bench_function("own", |bencher| {
+        bencher.iter(|| assert_eq!(read_records(&own, &schema).expect("it is good").len(), 8000));
+    });
+    let inspect = |path: &PathBuf| {
+        let found = Inspection::of(std::slice::from_ref(path), InspectOptions::default());
+        assert_eq!(found.expect("it is good").records, 8000);
+    };
+    group.bench_function("own inspected", |bencher| bencher.iter(|| inspect(&own)));
+    group.throughput(Throughput::Bytes(helpsteer_bytes));
+    group.bench_function("HelpSteer inspected", |bencher| bencher.iter(|| inspect(&helpsteer)));
     group.finish();
 }
 
@@ -56,5 +77,5 @@ fn codec(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, read_jsonl, codec);
+criterion_group!(benches, read, codec);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! How often each level occurs.
+//! How often each level occurs, and weights that make up for it.
 
 use crate::{LabeledResponse, ObjectiveSchema};
 
@@ -29,6 +29,23 @@ pub fn majority_share(counts: &[usize]) -> Option<f64> {
     let n_labels: usize = counts.iter().sum();
     let most_frequent = *counts.iter().max()?;
     (n_labels > 0).then(|| most_frequent as f64 / n_labels as f64)
+}
+
+/// Weights of an objective's levels that give each the same total weight, and labels a mean weight of 1: `n / (K · n_level)`.
+///
+/// K is the number of levels that occur; a level that does not has weight 0.
+///
+/// ```
+/// assert_eq!(moslim_data::balanced_weights(&[6, 0, 2]), [8.0 / 12.0, 0.0, 2.0]);
+/// ```
+pub fn balanced_weights(counts: &[usize]) -> Vec<f64> {
+    let n_labels: usize = counts.iter().sum();
+    let n_levels = counts.iter().filter(|&&count| count > 0).count();
+    let weight = |&count: &usize| match count {
+        0 => 0.0,
+        count => n_labels as f64 / (n_levels * count) as f64,
+    };
+    counts.iter().map(weight).collect()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ struct TextEnds {
 }
 
 /// The formats; where the rows of one have the fields of another too, it comes first.
-const FORMATS: [(&str, &str); 25] = [
+const FORMATS: [(&str, &str); 26] = [
     ("helpsteer", include_str!("formats/helpsteer.toml")),
     ("helpsteer2-preference", include_str!("formats/helpsteer2-preference.toml")),
     ("ultrafeedback", include_str!("formats/ultrafeedback.toml")),
@@ -56,6 +56,7 @@ const FORMATS: [(&str, &str); 25] = [
     ("halueval-queries", include_str!("formats/halueval-queries.toml")),
     ("hackaprompt-levels", include_str!("formats/hackaprompt-levels.toml")),
     ("nemo-rl", include_str!("formats/nemo-rl.toml")),
+    ("moslim-pairs", include_str!("formats/moslim-pairs.toml")),
     ("preference", include_str!("formats/preference.toml")),
     ("hh-rlhf", include_str!("formats/hh-rlhf.toml")),
     ("implicit-preference", include_str!("formats/implicit-preference.toml")),

@@ -12,7 +12,7 @@ use crate::objective::integer;
 use crate::record_json::record_from_value;
 use crate::rows::{FileError, Place, RowError, RowValue, read_rows};
 use crate::value_path::scalar;
-use crate::{Format, Item, Mapping, Objective, ObjectiveSchema, RecordError, SchemaError};
+use crate::{Format, Item, LabeledResponse, Mapping, Objective, ObjectiveSchema, RecordError, SchemaError};
 
 /// What happens to rows that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +241,42 @@ fn is_own(row: &RowValue<'_>) -> bool {
     let fields = row.as_object();
     fields
         .is_some_and(|fields| ["prompt", "response", "labels"].iter().all(|field| fields.contains_key(field)))
+}
+
+/// Reads every row of a file as an answer in MOSLIM's own format, with labels for these objectives and no others.
+///
+/// Answers that are there twice stay so, unlike in [`PreferenceData`](crate::PreferenceData).
+///
+/// ```
+/// use moslim_data::{Objective, ObjectiveSchema, read_records};
+///
+/// let schema = ObjectiveSchema::new(vec![Objective::with_scale("helpfulness", 0, 4)])?;
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("prefs.jsonl");
+/// let row = |level: u8| {
+///     format!("{{\"prompt\": \"Why?\", \"response\": \"So.\", \"labels\": {{\"helpfulness\": {level}}}}}\n")
+/// };
+/// std::fs::write(&path, row(1))?;
+/// assert_eq!(read_records(&path, &schema)?[0].levels, [Some(1)]);
+/// std::fs::write(&path, row(1) + &row(7))?;
+/// let error = read_records(&path, &schema).unwrap_err().to_string();
+/// assert!(error.ends_with("prefs.jsonl:2: helpfulness: level 7, expected 0..=4"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// A file that cannot be read or holds no records, and the first bad row.
+pub fn read_records(
+    path: impl AsRef<Path>,
+    schema: &ObjectiveSchema,
+) -> Result<Vec<LabeledResponse>, ReadError> {
+    let mut records = Vec::new();
+    let reading = Reading::Own(schema.objectives().to_vec());
+    reading.read(path.as_ref(), OnError::Fail, &mut Dropped::default(), |item| match item {
+        Item::Answer(answer) => records.push(answer),
+        other => unreachable!("the own format has answers only, found {other:?}"),
+    })?;
+    Ok(records)
 }
 
 /// The format of a file, from its first row; `None` for MOSLIM's own.

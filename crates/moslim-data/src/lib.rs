@@ -6,7 +6,6 @@ mod counts;
 mod formats;
 mod inspect;
 mod items;
-mod jsonl;
 mod mapping;
 mod objective;
 mod preference_data;
@@ -18,15 +17,15 @@ mod sampler;
 mod schema;
 mod split;
 mod value_path;
+mod write;
 
 pub use codec::{CodecError, PromptCodec, PromptCodecConfig, Turn};
-pub use counts::{level_counts, majority_share};
+pub use counts::{balanced_weights, level_counts, majority_share};
 pub use formats::Format;
 pub use inspect::{
     Example, InspectOptions, InspectedFile, Inspection, LabelCounts, LengthPercentiles, Together,
 };
-pub use items::{Dropped, OnError, ReadError};
-pub use jsonl::{DataError, RecordReader, read_records, write_records};
+pub use items::{Dropped, OnError, ReadError, read_records};
 pub use mapping::{
     AnswerMapping, Bins, Bounds, ComparisonMapping, Even, Extreme, LabelAt, LabelMeaning, Mapping,
     MappingError, NameAt, OneOf, PromptMapping, RankingMapping, Side, TextAt, TextPart,
@@ -36,8 +35,9 @@ pub use preference_data::{Pairs, PreferenceData, ReadOptions};
 pub use record::{Comparison, Item, LabeledResponse, Source};
 pub use record_json::RecordError;
 pub use request::{Request, RequestError};
-pub use rows::{FileError, Place, RowError, RowNumber, RowValue, read_rows};
+pub use rows::{FileError, Place, RowError, RowNumber, RowValue, can_read, read_rows};
 pub use sampler::{AskedLevels, PreferenceSampler, RequestMix, SamplerError};
 pub use schema::{NameError, ObjectiveSchema, SchemaError};
-pub use split::split_by_prompt;
+pub use split::{is_held_out, split_by_prompt};
 pub use value_path::ValuePath;
+pub use write::{WriteError, write_comparisons, write_records};

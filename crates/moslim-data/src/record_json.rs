@@ -7,16 +7,11 @@ use crate::objective::integer;
 use crate::record::Source;
 use crate::rows::RowValue;
 use crate::value_path::scalar;
-use crate::{LabeledResponse, Level, Objective, ObjectiveSchema, RowError};
+use crate::{Comparison, LabeledResponse, Level, Objective, ObjectiveSchema};
 
 const FIELDS: [&str; 5] = ["prompt", "response", "labels", "source", "weight"];
 
 /// Reads one record.
-pub(crate) fn record_from_json(text: &str, objectives: &[Objective]) -> Result<LabeledResponse, RecordError> {
-    record_from_value(serde_json::from_str(text).map_err(RowError::from)?, objectives)
-}
-
-/// Reads one record of which the JSON has been read.
 pub(crate) fn record_from_value(
     row: RowValue<'_>,
     objectives: &[Objective],
@@ -66,6 +61,13 @@ pub(crate) fn record_to_json(record: &LabeledResponse, schema: &ObjectiveSchema)
     Value::Object(fields)
 }
 
+/// Writes a pair.
+pub(crate) fn pair_to_json(pair: &Comparison) -> Value {
+    let Comparison { prompt, objective, chosen, rejected } = pair;
+    let fields = [("prompt", prompt), ("chosen", chosen), ("rejected", rejected), ("objective", objective)];
+    Value::Object(fields.into_iter().map(|(name, text)| (name.into(), text.as_str().into())).collect())
+}
+
 /// One text where all labels have that source, otherwise one for each objective that has one.
 fn sources_to_json(record: &LabeledResponse, schema: &ObjectiveSchema) -> Option<Value> {
     let labelled = record.levels.iter().zip(&record.sources).filter(|(level, _)| level.is_some());
@@ -83,9 +85,6 @@ fn sources_to_json(record: &LabeledResponse, schema: &ObjectiveSchema) -> Option
 /// What is wrong with a record.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The line cannot be read.
-    #[error(transparent)]
-    Row(#[from] RowError),
     /// The record is no object.
     #[error("{found}, expected an object")]
     NoObject {
@@ -258,6 +257,10 @@ fn type_of(value: &RowValue<'_>) -> &'static str {
 mod tests {
     use super::*;
 
+    fn record_from_json(text: &str, objectives: &[Objective]) -> Result<LabeledResponse, RecordError> {
+        record_from_value(serde_json::from_str(text).unwrap(), objectives)
+    }
+
     fn objectives() -> [Objective; 2] {
         let tone = Objective { name: "tone".into(), levels: vec!["cold".into(), "warm".into()] };
         [Objective::with_scale("helpfulness", 0, 4), tone]
@@ -310,7 +313,6 @@ mod tests {
     #[test]
     fn says_what_was_found_and_what_was_expected() {
         for (text, message) in [
-            ("{", "bad JSON at column 1: EOF while parsing an object"),
             ("[1]", "an array, expected an object"),
             (r#"{"response": "r"}"#, "missing field `prompt`"),
             (r#"{"prompt": "p", "response": null}"#, "missing field `response`"),

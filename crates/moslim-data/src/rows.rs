@@ -1,13 +1,14 @@
 //! Files as rows, whatever they are written in: JSON lines, JSON, CSV, TSV or Parquet, each also compressed.
 //!
-//! Rows are read one at a time; only a JSON file that is one large object is held whole.
+//! Rows are read one at a time, and no row may be larger than 64 MiB, so that memory does not grow with a file.
 
 mod json;
 mod tables;
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,9 @@ pub enum RowError {
 
 impl From<serde_json::Error> for RowError {
     fn from(error: serde_json::Error) -> Self {
+        if error.is_io() {
+            return Self::Read(error.into());
+        }
         let message = error.to_string();
         // The parser counts lines from 1 in every row, which would contradict the file's line.
         let problem = message.split_once(" at line ").map_or(message.as_str(), |(problem, _)| problem);
@@ -139,9 +143,7 @@ pub fn read_rows(
     path: &Path,
     mut take: impl FnMut(&Place, Result<RowValue<'_>, RowError>) -> ControlFlow<()>,
 ) -> Result<(), FileError> {
-    let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let layout = layout_of(path);
-    if layout.is_none() && !is_parquet {
+    if !can_read(path) {
         return Err(FileError::Name { path: path.into() });
     }
     let file = File::open(path).map_err(|cause| FileError::Open { path: path.into(), cause })?;
@@ -150,7 +152,7 @@ pub fn read_rows(
         place.row = row;
         take(&place, value)
     };
-    let Some((layout, compression)) = layout else {
+    let Some((layout, compression)) = layout_of(path) else {
         tables::read_parquet(file, &mut take_at);
         return Ok(());
     };
@@ -167,12 +169,39 @@ pub fn read_rows(
         },
     };
     let mut bytes = BufReader::with_capacity(1 << 16, bytes);
+    let left = Cell::new(MAX_ROW);
     match layout {
         Layout::JsonLines => json::read_lines(&mut bytes, &mut take_at),
-        Layout::Json => json::read_document(&mut bytes, &mut take_at),
-        Layout::Separated(delimiter) => tables::read_separated(bytes, delimiter, &mut take_at),
+        Layout::Json => json::read_document(Limited { bytes, left: &left }, &mut take_at),
+        Layout::Separated(delimiter) => {
+            tables::read_separated(Limited { bytes, left: &left }, delimiter, &mut take_at);
+        }
     }
     Ok(())
+}
+
+/// Whether the name of a file says that it is one that [`read_rows`] reads.
+pub fn can_read(path: &Path) -> bool {
+    let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    is_parquet || layout_of(path).is_some()
+}
+
+/// A reader that lets no row be longer than [`MAX_ROW`], such as one whose quotation mark is never closed.
+struct Limited<'a, R> {
+    bytes: R,
+    /// What the row at hand may still have; whoever takes a row sets it back.
+    left: &'a Cell<usize>,
+}
+
+impl<R: Read> Read for Limited<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.bytes.read(buffer)?;
+        match self.left.get().checked_sub(n) {
+            Some(left) => self.left.set(left),
+            None => return Err(io::Error::other(format!("a row of more than {MAX_ROW} bytes"))),
+        }
+        Ok(n)
+    }
 }
 
 /// Takes rows as they come.

@@ -27,11 +27,19 @@ pub fn split_by_prompt(
     held_out_share: f64,
     seed: u64,
 ) -> (Vec<LabeledResponse>, Vec<LabeledResponse>) {
+    responses.into_iter().partition(|response| !is_held_out(&response.prompt, held_out_share, seed))
+}
+
+/// Whether a prompt is among those that [`split_by_prompt`] holds out.
+///
+/// # Panics
+/// If `held_out_share` is not within 0 and 1.
+pub fn is_held_out(prompt: &str, held_out_share: f64, seed: u64) -> bool {
     assert!(
         (0.0..=1.0).contains(&held_out_share),
         "held-out share {held_out_share}, expected a number from 0 to 1"
     );
-    responses.into_iter().partition(|response| unit_interval(hash(seed, &response.prompt)) >= held_out_share)
+    unit_interval(hash(seed, prompt)) < held_out_share
 }
 
 /// A 64-bit hash that never changes with a compiler, a platform or a dependency, unlike the standard library's.
@@ -107,7 +115,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "held-out share 1.5, expected a number from 0 to 1")]
     fn a_share_above_one_is_a_mistake() {
-        split_by_prompt(vec![], 1.5, 0);
+        is_held_out("p", 1.5, 0);
     }
 
     proptest! {

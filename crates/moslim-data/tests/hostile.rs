@@ -1,8 +1,12 @@
 //! Files that somebody broke: records or an error with its place, never a panic.
 
-use std::cell::Cell;
+mod hostile_file;
 
-use moslim_data::{InspectOptions, Inspection, OnError, PreferenceData, ReadOptions};
+use std::cell::Cell;
+use std::path::Path;
+
+use hostile_file::{Outcome, read, read_mapped};
+use moslim_data::OnError;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -72,30 +76,35 @@ fn whatever_stands_in_a_file() {
                 bytes[at] ^= flip;
             }
         }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        let files = std::slice::from_ref(&path);
-        let inspected = Inspection::of(files, InspectOptions { on_error, ..InspectOptions::default() });
-        let read = PreferenceData::read(files, &ReadOptions { on_error, ..ReadOptions::default() });
-        let place = path.display().to_string();
-        match (inspected, read) {
-            (Ok(inspected), Ok(read)) => {
-                let answers = inspected.records - inspected.comparisons - read.prompts.len();
-                prop_assert_eq!(inspected.comparisons, read.comparisons.len());
-                prop_assert_eq!(answers, read.answers.len() + read.repeated);
-                prop_assert_eq!(inspected.dropped, read.dropped);
-                read_well.set(read_well.get() + usize::from(inspected.records > 1));
-            }
-            // Both know the place, and the same one.
-            (Err(one), Err(other)) => {
-                prop_assert_eq!(one.to_string(), other.to_string());
-                prop_assert!(one.to_string().starts_with(&place), "{}", one);
-                refused.set(refused.get() + 1);
-            }
-            (one, other) => prop_assert!(false, "{one:?} but {other:?}"),
+        match read(name, &bytes, None, on_error) {
+            Outcome::Read { records } => read_well.set(read_well.get() + usize::from(records > 1)),
+            Outcome::Refused => refused.set(refused.get() + 1),
         }
     });
     // Both happen often enough to mean something.
     assert!(read_well.get() > 30 && refused.get() > 300, "{} and {}", read_well.get(), refused.get());
+}
+
+/// What fuzzing found interesting stays so.
+#[test]
+fn stored_files() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let mut n = 0;
+    for target in std::fs::read_dir(corpus).unwrap() {
+        let target = target.unwrap().path();
+        let name = target.file_name().unwrap().to_str().unwrap();
+        for input in std::fs::read_dir(&target).unwrap() {
+            let bytes = std::fs::read(input.unwrap().path()).unwrap();
+            n += 1;
+            match name {
+                "mapping" => read_mapped(&bytes),
+                layout => {
+                    for on_error in [OnError::Fail, OnError::Skip] {
+                        read(&format!("a.{}", layout.replace('_', ".")), &bytes, None, on_error);
+                    }
+                }
+            }
+        }
+    }
+    assert!(n > 50, "{n} stored files");
 }

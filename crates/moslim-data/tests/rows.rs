@@ -149,6 +149,24 @@ fn parquet() {
 }
 
 #[test]
+fn no_row_is_larger_than_memory_allows() {
+    // 65 MiB of one text, which packed are 65 kB: the row that begins with it ends as an error.
+    let endless = "x".repeat(65 << 20);
+    for (name, begin) in [
+        ("a.jsonl.gz", "{\"a\": 1}\n{\"a\": \""),
+        ("a.json.gz", "[{\"a\": 1}, {\"a\": \""),
+        ("a.csv.gz", "a\n1\n\""),
+    ] {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all([begin, &endless].concat().as_bytes()).unwrap();
+        let found = rows_of(name, &gzip.finish().unwrap());
+        assert!(found.len() == 2 && found[0].1.is_ok(), "{name}");
+        let problem = found[1].1.as_ref().unwrap_err();
+        assert!(problem.contains("of more than 67108864 bytes"), "{name}: {problem}");
+    }
+}
+
+#[test]
 fn files_that_cannot_be_opened_or_named() {
     let error =
         |path: &str| read_rows(Path::new(path), |_, _| ControlFlow::Continue(())).unwrap_err().to_string();

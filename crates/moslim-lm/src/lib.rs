@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter_folder;
+mod batches;
 mod cache;
 mod checkpoint;
 mod config;
@@ -30,6 +31,7 @@ mod token_ids;
 mod tokenizer;
 mod tokenizer_training;
 
+pub use batches::EpochBatches;
 pub use cache::KvCache;
 pub use checkpoint::{
     check_size, load_weights, read_json, save_weights, write_folder, write_json, write_text,
@@ -49,7 +51,7 @@ pub use rope::RopeScaling;
 pub use rows::{HiddenStates, Padding};
 pub use sampling::{SamplingParams, TokenRng};
 pub use sequence::{Exchange, ResponseLogprobs, final_states, response_distributions, response_logprobs};
-pub use sft::{EpochBatches, sft_gradients};
+pub use sft::sft_gradients;
 pub use special_tokens::SpecialTokens;
 pub use stops::Stops;
 pub use template::{ChatTemplate, Message};

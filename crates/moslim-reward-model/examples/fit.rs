@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{level_counts, majority_share};
-use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, Tokenizer, TokenizerKind};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Tokenizer, TokenizerKind};
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, fit};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World, WorldKind};
 use rand::SeedableRng;
@@ -41,13 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let fit_config = FitConfig {
-        num_train_epochs: 1.0,
-        batch_size: 16,
-        micro_batch_size: 8,
-        precision: Precision::F32,
-        optimizer,
-    };
+    let fit_config = FitConfig { micro_batch_size: 8, ..FitConfig::new(1.0, 16, optimizer) };
     let model = fit(model, &examples, &fit_config, 0, |step| {
         if step.step % 30 == 0 {
             println!("step {}/{}: losses {:.2?}", step.step, step.total_steps, step.head_losses);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{LabeledResponse, Objective, ObjectiveSchema};
-use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, Tokenizer, TokenizerKind};
+use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Tokenizer, TokenizerKind};
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -58,13 +58,7 @@ fn fit_on(records: &[LabeledResponse], epochs: f64) -> (MultiHeadRewardModel, Mo
         weight_decay: 0.01,
         max_grad_norm: 1.0,
     };
-    let config = FitConfig {
-        num_train_epochs: epochs,
-        batch_size: 16,
-        micro_batch_size: 8,
-        precision: Precision::F32,
-        optimizer,
-    };
+    let config = FitConfig { micro_batch_size: 8, ..FitConfig::new(epochs, 16, optimizer) };
     let (model, model_config) = fresh();
     (fit(model, &examples, &config, 1, |_| ControlFlow::Continue(())).valid(), model_config)
 }

@@ -89,7 +89,8 @@ impl Datasets {
                     on_error: *on_error,
                     pairs: *pairs,
                 };
-                let data = PreferenceData::read(labeled.paths(), &options).map_err(Box::new)?;
+                let files = crate::data_files(labeled.paths())?;
+                let data = PreferenceData::read(&files, &options).map_err(Box::new)?;
                 let summary = data.summary();
                 let PreferenceData { schema: Some(schema), answers: records, .. } = data else {
                     return Err(Error::Unusable {

@@ -11,8 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use inspect::Inspect;
 use moslim::DataFiles;
 use moslim_data::{
-    LabeledResponse, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions, split_by_prompt,
-    write_records,
+    Comparison, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions, is_held_out,
+    split_by_prompt, write_comparisons, write_records,
 };
 
 /// `moslim data`
@@ -20,9 +20,9 @@ use moslim_data::{
 pub enum DataCommand {
     /// Says what files hold: records, levels, missing labels, pairs, duplicates
     Inspect(Inspect),
-    /// Writes files of any known format as one file of labelled answers in MOSLIM's own
+    /// Writes files of any known format as one of labelled answers in MOSLIM's own, and one of pairs
     Convert(Convert),
-    /// Divides labelled answers by their prompts into those to train on and those held out
+    /// Divides answers and pairs by their prompts into those to train on and those held out
     Split(SplitFiles),
     /// Reads files to their end; the first row that cannot be used is an error
     Validate(Validate),
@@ -31,7 +31,7 @@ pub enum DataCommand {
 /// Files to read, and how.
 #[derive(Args)]
 struct Input {
-    /// JSON lines, JSON, CSV or TSV, each perhaps with .gz or .zst, or Parquet
+    /// JSON lines, JSON, CSV or TSV, each perhaps with .gz or .zst, or Parquet; or a data set of the hub, hf://datasets/owner/name/file
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// A TOML file that says where prompts, answers and labels stand in a row, for files of no known format
@@ -57,9 +57,12 @@ struct Labelled {
 pub struct Convert {
     #[command(flatten)]
     labelled: Labelled,
-    /// The file to write, JSON lines
+    /// The file to write the labelled answers into: .jsonl, .jsonl.gz or .parquet
+    #[arg(long, required_unless_present = "pairs_out")]
+    out: Option<PathBuf>,
+    /// The file to write the pairs into, of the same kinds
     #[arg(long)]
-    out: PathBuf,
+    pairs_out: Option<PathBuf>,
 }
 
 /// `moslim data split`
@@ -67,7 +70,7 @@ pub struct Convert {
 pub struct SplitFiles {
     #[command(flatten)]
     labelled: Labelled,
-    /// The folder to write train.jsonl and held-out.jsonl into
+    /// The folder to write train.jsonl and held-out.jsonl into, and of pairs train-pairs.jsonl and held-out-pairs.jsonl
     #[arg(long)]
     out: PathBuf,
     /// The share of the prompts that is held out, from 0 to 1
@@ -124,15 +127,20 @@ impl Input {
         self.mapping.as_deref().map(read_mapping).transpose()
     }
 
+    /// The files, those of the hub fetched.
+    fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        Ok(moslim::data_files(&self.files)?)
+    }
+
     fn read(&self, on_error: OnError, pairs: Pairs) -> anyhow::Result<PreferenceData> {
         let options = ReadOptions { objectives: None, mapping: self.mapping()?, on_error, pairs };
-        Ok(PreferenceData::read(&self.files, &options)?)
+        Ok(PreferenceData::read(&self.files()?, &options)?)
     }
 }
 
 impl Labelled {
-    /// Labelled answers and their objectives, with a word about what is left out.
-    fn read(&self) -> anyhow::Result<(ObjectiveSchema, Vec<LabeledResponse>)> {
+    /// What the files hold, with a word about it.
+    fn read(&self) -> anyhow::Result<PreferenceData> {
         let pairs = if self.label_pairs { Pairs::Label } else { Pairs::Compare };
         let data = self.input.read(self.on_error.into(), pairs)?;
         let mut notes = std::io::stderr().lock();
@@ -140,34 +148,60 @@ impl Labelled {
         for (reason, n) in &data.dropped.dropped {
             writeln!(notes, "dropped {n}: {reason}")?;
         }
-        let n_pairs = data.comparisons.len();
-        if n_pairs > 0 {
-            writeln!(notes, "left out: {n_pairs} pairs; --label-pairs makes labelled answers of them")?;
-        }
-        match data.schema {
-            Some(schema) => Ok((schema, data.answers)),
-            None => anyhow::bail!("no labels, expected some to write"),
-        }
+        Ok(data)
     }
 }
 
 impl Convert {
     fn run(&self) -> anyhow::Result<()> {
-        let (schema, answers) = self.labelled.read()?;
-        write_records(&self.out, &schema, &answers)?;
-        Ok(write!(std::io::stdout(), "{}", as_recipe(&self.out, &schema)?)?)
+        let PreferenceData { schema, answers, comparisons, .. } = self.labelled.read()?;
+        match &self.pairs_out {
+            Some(path) if comparisons.is_empty() => {
+                anyhow::bail!("{}: no pairs, expected some", path.display())
+            }
+            Some(path) => write_comparisons(path, &comparisons)?,
+            None if comparisons.is_empty() => {}
+            None => writeln!(
+                std::io::stderr(),
+                "left out: {} pairs; --pairs-out writes them, --label-pairs makes labelled answers of them",
+                comparisons.len()
+            )?,
+        }
+        match (&self.out, schema) {
+            (None, _) => Ok(()),
+            (Some(path), None) => anyhow::bail!("{}: no labels, expected some to write", path.display()),
+            (Some(path), Some(schema)) => {
+                write_records(path, &schema, &answers)?;
+                Ok(write!(std::io::stdout(), "{}", as_recipe(path, &schema)?)?)
+            }
+        }
     }
 }
 
 impl SplitFiles {
     fn run(&self) -> anyhow::Result<()> {
-        let (schema, answers) = self.labelled.read()?;
-        let (train, held_out) = split_by_prompt(answers, self.held_out, self.seed);
+        let PreferenceData { schema, answers, comparisons, .. } = self.labelled.read()?;
+        if schema.is_none() && comparisons.is_empty() {
+            anyhow::bail!("no labels and no pairs, expected some to divide");
+        }
         std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
-        for (name, records) in [("train.jsonl", train), ("held-out.jsonl", held_out)] {
-            let path = self.out.join(name);
-            write_records(&path, &schema, &records)?;
-            writeln!(std::io::stdout(), "{}: {} answers", path.display(), records.len())?;
+        let mut out = std::io::stdout().lock();
+        if let Some(schema) = schema {
+            let (train, held_out) = split_by_prompt(answers, self.held_out, self.seed);
+            for (name, records) in [("train.jsonl", train), ("held-out.jsonl", held_out)] {
+                let path = self.out.join(name);
+                write_records(&path, &schema, &records)?;
+                writeln!(out, "{}: {} answers", path.display(), records.len())?;
+            }
+        }
+        if !comparisons.is_empty() {
+            let held_out = |pair: &Comparison| is_held_out(&pair.prompt, self.held_out, self.seed);
+            let (held_out, train): (Vec<_>, Vec<_>) = comparisons.into_iter().partition(held_out);
+            for (name, pairs) in [("train-pairs.jsonl", train), ("held-out-pairs.jsonl", held_out)] {
+                let path = self.out.join(name);
+                write_comparisons(&path, &pairs)?;
+                writeln!(out, "{}: {} pairs", path.display(), pairs.len())?;
+            }
         }
         Ok(())
     }

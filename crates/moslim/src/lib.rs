@@ -18,7 +18,7 @@ mod start_model;
 pub use data::Datasets;
 pub use device::{default_device, device};
 pub use error::Error;
-pub use hub::{HubError, model_folder};
+pub use hub::{HubError, data_files, model_folder};
 pub use mapped_reward::MappedReward;
 pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;

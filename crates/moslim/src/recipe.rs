@@ -198,6 +198,9 @@ pub struct SftRecipe {
     /// The numbers in which the model is computed.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether a batch has examples of similar length.
+    #[serde(default)]
+    pub group_by_length: bool,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
 }

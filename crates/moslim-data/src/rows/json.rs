@@ -1,5 +1,6 @@
 //! JSON lines, and JSON documents that are a list of rows or one row.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{BufRead, Read};
 
@@ -7,7 +8,7 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::Deserializer;
 
-use super::{MAX_ROW, RowError, RowNumber, RowValue, Take};
+use super::{Limited, MAX_ROW, RowError, RowNumber, RowValue, Take};
 
 /// Reads a row from every line that is not blank.
 pub(super) fn read_lines(bytes: &mut impl BufRead, take: Take<'_>) {
@@ -56,12 +57,12 @@ fn without_mark(line: &[u8], number: usize) -> &[u8] {
 }
 
 /// Reads the elements of a list, or one row if the document is anything else.
-pub(super) fn read_document(bytes: &mut impl BufRead, take: Take<'_>) {
-    match bytes.fill_buf() {
-        Ok(start) if start.starts_with("\u{feff}".as_bytes()) => bytes.consume(3),
+pub(super) fn read_document(mut bytes: Limited<'_, impl BufRead>, take: Take<'_>) {
+    match bytes.bytes.fill_buf() {
+        Ok(start) if start.starts_with("\u{feff}".as_bytes()) => bytes.bytes.consume(3),
         _ => {}
     }
-    let mut rows = Rows { take, number: 0, stopped: false };
+    let mut rows = Rows { take, left: bytes.left, number: 0, stopped: false };
     let mut deserializer = Deserializer::from_reader(bytes);
     let read = deserializer.deserialize_any(&mut rows).and_then(|()| deserializer.end());
     if let (Err(error), false) = (read, rows.stopped) {
@@ -71,6 +72,7 @@ pub(super) fn read_document(bytes: &mut impl BufRead, take: Take<'_>) {
 
 struct Rows<'a> {
     take: Take<'a>,
+    left: &'a Cell<usize>,
     number: usize,
     /// Whether no more rows are wanted; the parser then complains about the rest.
     stopped: bool,
@@ -79,6 +81,7 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn take(&mut self, row: RowValue<'_>) {
         self.number += 1;
+        self.left.set(MAX_ROW);
         self.stopped = (self.take)(RowNumber::Row(self.number), Ok(row)).is_break();
     }
 }

@@ -5,14 +5,15 @@ use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{RowError, RowNumber, RowValue, Take};
+use super::{Limited, MAX_ROW, RowError, RowNumber, RowValue, Take};
 use csv::{ByteRecord, ErrorKind, ReaderBuilder, Terminator};
 use parquet::errors::ParquetError;
 use parquet::file::reader::SerializedFileReader;
 use parquet::record::reader::RowIter;
 
 /// Reads rows of texts, named by the first row.
-pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
+pub(super) fn read_separated(bytes: Limited<'_, impl Read>, delimiter: u8, take: Take<'_>) {
+    let left = bytes.left;
     let mut reader = ReaderBuilder::new()
         .delimiter(delimiter)
         .flexible(true)
@@ -30,6 +31,7 @@ pub(super) fn read_separated(bytes: impl Read, delimiter: u8, take: Take<'_>) {
         header.iter().map(|name| name.trim_start_matches('\u{feff}').trim_end_matches('\r')).collect();
     let mut record = ByteRecord::new();
     loop {
+        left.set(MAX_ROW);
         let start = usize::try_from(reader.position().line()).unwrap_or(usize::MAX);
         let row = match reader.read_byte_record(&mut record) {
             Ok(false) => return,

@@ -53,7 +53,7 @@ impl Inspect {
             on_error: self.on_error.into(),
             length: tokens.as_ref().map(|length| length as &dyn Fn(&str) -> usize),
         };
-        let found = Inspection::of(&self.input.files, options)?;
+        let found = Inspection::of(&self.input.files()?, options)?;
         if let Some(error) = failed.take() {
             return Err(error.into());
         }

@@ -85,9 +85,12 @@ fn descend(
     let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
     let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
     let mut progress = run.progress.stage(stage, total_steps);
-    for (index, rows) in
-        EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order)).take(total_steps).enumerate()
-    {
+    let mut batches = EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order));
+    if recipe.group_by_length {
+        let length = |(prompt, answer): &(Vec<u32>, Vec<u32>)| prompt.len() + answer.len();
+        batches = batches.grouped_by_length(examples.iter().map(length).collect());
+    }
+    for (index, rows) in batches.take(total_steps).enumerate() {
         run.check_interrupted(stage)?;
         let batch: Vec<Exchange<'_>> = rows
             .iter()

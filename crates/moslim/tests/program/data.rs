@@ -128,13 +128,36 @@ fn files_are_converted_split_and_validated() {
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("200 answers to 100 prompts"));
     std::fs::write(at("pairs.jsonl"), r#"{"prompt": "p", "chosen": "a", "rejected": "b"}"#).unwrap();
     assert_success(&moslim(&["data", "validate", &at("pairs.jsonl")]));
-    let convert = |more: &[&str]| {
-        moslim(&[&["data", "convert", &at("pairs.jsonl"), "--out", &at("pairs-as.jsonl")], more].concat())
-    };
-    assert!(failure(&convert(&[]), 1).contains("no labels, expected some to write"));
+    let convert = |more: &[&str]| moslim(&[&["data", "convert", &at("pairs.jsonl")], more].concat());
+    let as_answers = ["--out", &at("pairs-as.jsonl")];
+    let message = failure(&convert(&as_answers), 1);
+    assert!(message.contains("left out: 1 pairs") && message.contains("no labels, expected some to write"));
     assert!(!folder.path().join("pairs-as.jsonl").exists());
-    assert_success(&convert(&["--label-pairs"]));
+    assert_success(&convert(&[&as_answers[..], &["--label-pairs"]].concat()));
     assert_eq!(std::fs::read_to_string(at("pairs-as.jsonl")).unwrap().lines().count(), 2);
+    // Through Parquet and back.
+    assert_success(&convert(&["--pairs-out", &at("pairs.parquet")]));
+    assert_success(&moslim(&["data", "convert", &at("pairs.parquet"), "--pairs-out", &at("again.jsonl")]));
+    let expected = "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\",\"objective\":\"preference\"}\n";
+    assert_eq!(std::fs::read_to_string(at("again.jsonl")).unwrap(), expected);
+    assert_success(&moslim(&["data", "convert", &converted, "--out", &at("own.parquet")]));
+    assert_success(&moslim(&["data", "convert", &at("own.parquet"), "--out", &at("own-again.jsonl")]));
+    let [one, other] = [converted, at("own-again.jsonl")].map(|path| std::fs::read_to_string(path).unwrap());
+    assert_eq!(one, other);
+    assert_success(&moslim(&[
+        "data",
+        "split",
+        &at("pairs.parquet"),
+        "--out",
+        &at("pairs"),
+        "--held-out",
+        "1",
+    ]));
+    assert_eq!(std::fs::read_to_string(at("pairs/held-out-pairs.jsonl")).unwrap(), expected);
+    assert!(
+        failure(&convert(&["--pairs-out", &at("pairs.txt")]), 1)
+            .contains("expected a name that ends in .jsonl")
+    );
     std::fs::write(at("broken.tsv"), rows(2) + "q9\ta9\tmaybe\n").unwrap();
     let message = failure(&moslim(&["data", "validate", &at("broken.tsv")]), 2);
     assert!(message.contains("broken.tsv:4: preference: found maybe"), "{message}");

@@ -1,4 +1,4 @@
-//! Models by name, from a server on this machine that speaks the hub's protocol.
+//! Models and data sets by name, from a server on this machine that speaks the hub's protocol.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -49,7 +49,8 @@ fn answer(mut stream: &TcpStream, hub: &Mutex<Hub>) -> Option<()> {
     if path.contains("owner/private") && headers.get("authorization") != Some(&format!("Bearer {TOKEN}")) {
         return reply(&mut stream, "401 Unauthorized", "", b"");
     }
-    if path.starts_with("/api/models/owner/") && path.ends_with("/revision/main") {
+    let is_known = ["/api/models/owner/", "/api/datasets/owner/"].iter().any(|known| path.starts_with(known));
+    if is_known && path.ends_with("/revision/main") {
         let siblings: Vec<_> =
             hub.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
         let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
@@ -162,4 +163,41 @@ fn what_the_hub_refuses_is_said() {
         found.contains("no/such/folder: no such folder, and not the name of a model on the hub"),
         "{found}"
     );
+}
+
+#[test]
+fn a_data_set_is_fetched_by_its_name() {
+    let home = tempfile::tempdir().unwrap();
+    let row =
+        |answer: &str| format!("{{\"prompt\": \"p\", \"completion\": \"{answer}\", \"label\": true}}\n");
+    let files = BTreeMap::from([
+        ("README.md".into(), b"a data set".to_vec()),
+        ("data/train-0.jsonl".into(), row("a").into_bytes()),
+        ("data/train-1.jsonl".into(), row("b").into_bytes()),
+        ("data/test.jsonl".into(), (row("c") + "{\"prompt\": 3}\n").into_bytes()),
+    ]);
+    let hub = Arc::new(Mutex::new(Hub { files, ..Hub::default() }));
+    let endpoint = serve(hub.clone());
+    let validate = |name: &str, environment: &[(&str, &str)]| {
+        command(&["data", "validate", name])
+            .env("HF_ENDPOINT", &endpoint)
+            .env("HF_HOME", home.path())
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
+    };
+    let whole = validate("hf://datasets/owner/name", &[]);
+    assert_success(&whole);
+    assert!(String::from_utf8_lossy(&whole.stdout).starts_with("2 answers to 1 prompts"));
+    let served: Vec<String> = hub.lock().unwrap().served.iter().map(|(file, _)| file.clone()).collect();
+    assert_eq!(served, ["data/train-0.jsonl", "data/train-1.jsonl"]);
+    // What is wrong with a file is said of the file; what the cache has needs no hub.
+    let message = failure(&validate("hf://datasets/owner/name/data/test.jsonl", &[]), 2);
+    assert!(message.contains("data/test.jsonl:2: "), "{message}");
+    let offline = [("HF_HUB_OFFLINE", "1"), ("HF_ENDPOINT", "http://127.0.0.1:9")];
+    assert_success(&validate("hf://datasets/owner/name@main/data/train-1.jsonl", &offline));
+    let message = failure(&validate("hf://datasets/owner/name/data/train-2.jsonl", &offline), 1);
+    assert!(message.contains("hf://datasets/owner/name@main; cache of the hub: not there"), "{message}");
+    assert!(failure(&validate("hf://datasets/owner/private", &[]), 1).contains("401"));
+    assert!(failure(&validate("hf://datasets/owner", &[]), 1).contains("expected hf://datasets/owner/name"));
 }

@@ -300,6 +300,9 @@ fn format_of(path: &Path) -> Result<Option<Format>, ReadError> {
     format
 }
 
+/// Integers that lie further apart than this are names.
+const MAX_SCALE: i64 = 1000;
+
 /// The objectives of a file in MOSLIM's own format: integers become a scale, names are levels in the order of the alphabet.
 fn labelled_objectives(path: &Path) -> Result<Vec<Objective>, ReadError> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -324,10 +327,14 @@ fn labelled_objectives(path: &Path) -> Result<Vec<Objective>, ReadError> {
     let objective = |(name, mut levels): (String, Vec<String>)| {
         levels.sort();
         let numbers: Option<Vec<i64>> = levels.iter().map(|level| integer(level)).collect();
-        match numbers.as_deref().and_then(|numbers| Some((*numbers.iter().min()?, *numbers.iter().max()?))) {
-            Some((low, high)) if high > low && high - low < 1000 => Objective::with_scale(name, low, high),
-            Some((low, high)) if high == low => Objective::with_scale(name, low.min(0), high.max(1)),
-            _ => Objective { name, levels },
+        let range = numbers.as_deref().and_then(|numbers| {
+            let (low, high) = (*numbers.iter().min()?, *numbers.iter().max()?);
+            // One level alone is that of a scale that begins or ends at 0.
+            Some(if low == high { (low.min(0), high.max(1)) } else { (low, high) })
+        });
+        match range.filter(|(low, high)| high.checked_sub(*low).is_some_and(|steps| steps < MAX_SCALE)) {
+            Some((low, high)) => Objective::with_scale(name, low, high),
+            None => Objective { name, levels },
         }
     };
     Ok(names.into_iter().map(objective).collect())

@@ -1,16 +1,20 @@
 //! The questions, answers and labels of a run.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use moslim_data::{LabeledResponse, ObjectiveSchema, PreferenceData, ReadOptions, split_by_prompt};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World};
 
-use crate::{DataRecipe, Error, Recipe};
+use crate::manifest::PLAIN_TEXT;
+use crate::{DataFile, DataRecipe, Error, Recipe};
 
 /// Everything a run learns from and is measured on.
 pub struct Datasets {
     /// What was read from files.
     pub summary: Option<String>,
+    /// The files that the run learns from.
+    pub files: Vec<DataFile>,
     /// The objectives.
     pub schema: ObjectiveSchema,
     /// Questions and answers for supervised fine-tuning, without labels.
@@ -62,6 +66,7 @@ impl Datasets {
                 let n_prompts = recipe.policy.max_steps * recipe.policy.prompts_per_step;
                 Ok(Self {
                     summary: None,
+                    files: plain_text_files(recipe)?,
                     schema: world.schema(),
                     sft: world.answered(Split::Train, *sft_answers, stream::SFT),
                     labeled: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
@@ -89,8 +94,13 @@ impl Datasets {
                     on_error: *on_error,
                     pairs: *pairs,
                 };
-                let files = crate::data_files(labeled.paths())?;
-                let data = PreferenceData::read(&files, &options).map_err(Box::new)?;
+                let mut named = Vec::new();
+                for name in labeled.paths() {
+                    let files = crate::data_files(std::slice::from_ref(name))?;
+                    named.extend(files.into_iter().map(|path| (name, path)));
+                }
+                let paths: Vec<PathBuf> = named.iter().map(|(_, path)| path.clone()).collect();
+                let data = PreferenceData::read(&paths, &options).map_err(Box::new)?;
                 let summary = data.summary();
                 let PreferenceData { schema: Some(schema), answers: records, .. } = data else {
                     return Err(Error::Unusable {
@@ -113,10 +123,15 @@ impl Datasets {
                         });
                     }
                 }
+                // Last of all, since everything else that may be wrong is told sooner.
+                let files = named.iter().map(|(name, path)| DataFile::of("labelled answers", name, path));
+                let mut files: Vec<DataFile> = files.collect::<Result<_, _>>()?;
+                files.extend(plain_text_files(recipe)?);
                 let mut held_out_prompts = distinct_prompts(&measured);
                 held_out_prompts.truncate(recipe.evaluation.prompts);
                 Ok(Self {
                     summary: Some(format!("{labeled}: {summary}")),
+                    files,
                     schema,
                     sft: train
                         .iter()
@@ -131,6 +146,11 @@ impl Datasets {
             }
         }
     }
+}
+
+fn plain_text_files(recipe: &Recipe) -> Result<Vec<DataFile>, Error> {
+    let files = recipe.pretraining.iter().flat_map(|pretraining| &pretraining.files);
+    files.map(|path| DataFile::of(PLAIN_TEXT, path, path)).collect()
 }
 
 /// The questions in the order of their first answers.

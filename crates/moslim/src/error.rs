@@ -55,6 +55,16 @@ pub enum Error {
     /// The run folder holds an earlier run.
     #[error("{path}: holds an earlier run; name another folder with --out, or replace it with --overwrite", path = .0.display())]
     RunExists(PathBuf),
+    /// The data is not that of the run's earlier stages.
+    #[error("{}: the data changed since the run began: found {found}, expected {expected}; put it back, or begin anew with `moslim sft` or in another folder", manifest.display())]
+    DataChanged {
+        /// What the run noted.
+        manifest: PathBuf,
+        /// The file that is there.
+        found: String,
+        /// The file that was.
+        expected: String,
+    },
     /// A stage needs what an earlier stage has not made.
     #[error("{path}: not found; run `moslim {stage}` with the same --out first", path = .path.display())]
     StageMissing {

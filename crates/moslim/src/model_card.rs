@@ -1,12 +1,11 @@
 //! `README.md` of a run's model folders: what a model came from, how it was made, and what was measured of it.
 
-use std::fs::File;
 use std::path::Path;
 
 use moslim_data::{PromptCodec, Request, Turn};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+use crate::manifest::PLAIN_TEXT;
 use crate::run::{ADAPTER_FOLDER, JUDGE_FOLDER, POLICY_FOLDER, REWARD_MODEL_FOLDER, START_FOLDER};
 use crate::{DataRecipe, Datasets, Error, ModelRecipe, Recipe, Run};
 
@@ -98,7 +97,7 @@ pub(crate) fn model_card(
     }
     sections.push(objectives(datasets));
     sections.push(format!("## Base model\n\n{}", base.description));
-    sections.push(data(run)?);
+    sections.push(data(run, datasets));
     sections.push(method(run, part));
     sections.push(match results {
         Some(results) => measured(datasets, part, results),
@@ -207,42 +206,32 @@ fn objectives(datasets: &Datasets) -> String {
     format!("## Objectives\n\n{}", table(&["objective", "levels, from the lowest"], rows))
 }
 
-fn data(run: &Run) -> Result<String, Error> {
+fn data(run: &Run, datasets: &Datasets) -> String {
     let recipe = &run.recipe;
-    let mut files = Vec::new();
-    let drawn = match &recipe.data {
-        DataRecipe::Testbed { world, sft_answers, labeled_answers, .. } => format!(
-            "Drawn from the made-up world `{world:?}` of moslim-testbed, seed {}: {sft_answers} answers and \
-             {labeled_answers} labelled answers; licence: that of moslim.\n\n",
-            recipe.seed
-        ),
-        DataRecipe::Files { labeled, license, .. } => {
-            files.extend(labeled.paths().iter().map(|file| ("labelled answers", file, license)));
-            String::new()
+    let (drawn, license) = match &recipe.data {
+        DataRecipe::Testbed { world, sft_answers, labeled_answers, .. } => {
+            let drawn = format!(
+                "Drawn from the made-up world `{world:?}` of moslim-testbed, seed {}: {sft_answers} answers and \
+                 {labeled_answers} labelled answers; licence: that of moslim.\n\n",
+                recipe.seed
+            );
+            (drawn, None)
         }
+        DataRecipe::Files { license, .. } => (String::new(), license.as_deref()),
     };
-    if let Some(pretraining) = &recipe.pretraining {
-        files.extend(pretraining.files.iter().map(|file| ("plain text", file, &pretraining.license)));
-    }
-    let rows = files.into_iter().map(|(what, path, license)| {
-        let (bytes, hash) = fingerprint(path).map_err(Error::io(path))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let license = or_not_stated(license.as_deref()).into();
-        Ok(vec![what.into(), format!("`{name}`"), bytes.to_string(), format!("`{hash}`"), license])
+    let of_texts = recipe.pretraining.as_ref().and_then(|pretraining| pretraining.license.as_deref());
+    let rows = datasets.files.iter().map(|file| {
+        let license = if file.what == PLAIN_TEXT { of_texts } else { license };
+        let name = file.name.rsplit('/').next().unwrap_or_default();
+        let name = if file.name.starts_with("hf://") { &file.name } else { name };
+        let (bytes, hash) = (file.bytes.to_string(), format!("`{}`", file.sha256));
+        vec![file.what.clone(), format!("`{name}`"), bytes, hash, or_not_stated(license).into()]
     });
-    let rows: Vec<Vec<String>> = rows.collect::<Result<_, Error>>()?;
-    let files = match rows.is_empty() {
+    let files = match datasets.files.is_empty() {
         true => String::new(),
-        false => table(&["what", "file", "bytes", "SHA-256", "licence"], rows.into_iter()),
+        false => table(&["what", "file", "bytes", "SHA-256", "licence"], rows),
     };
-    Ok(format!("## Data\n\n{}", [drawn, files].concat().trim_end()))
-}
-
-/// The length of a file and its SHA-256.
-fn fingerprint(path: &Path) -> std::io::Result<(u64, String)> {
-    let mut hasher = Sha256::new();
-    let bytes = std::io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    format!("## Data\n\n{}", [drawn, files].concat().trim_end())
 }
 
 fn method(run: &Run, part: Part) -> String {
@@ -343,16 +332,6 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fingerprint_is_the_published_hash() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("abc");
-        std::fs::write(&path, "abc").unwrap();
-        // FIPS 180-4's example.
-        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(fingerprint(&path).unwrap(), (3, hash.into()));
-    }
 
     #[test]
     fn a_licence_is_read_from_the_metadata_alone() {

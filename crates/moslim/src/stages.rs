@@ -73,31 +73,35 @@ fn fitting<T>(
 /// # Errors
 /// If a file cannot be read or written, training diverges, or the run is interrupted.
 pub fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    timed(run, "sft", || sft::pretrain_and_sft(run, datasets))
+    timed(run, "sft", || sft::pretrain_and_sft(run, datasets))?;
+    run.note_files(&datasets.files)
 }
 
 /// Trains the reward model on the start policy's backbone; with files, also the judge, on held-out questions.
 ///
 /// # Errors
-/// If the start policy is missing, a file cannot be written, training diverges, or the run is interrupted.
+/// If the start policy is missing, the data changed, a file cannot be written, training diverges, or the run is interrupted.
 pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    run.check_files(&datasets.files)?;
     timed(run, "reward_model", || reward_model::train(run, datasets))
 }
 
 /// Trains the policy with the reward model of the run folder.
 ///
 /// # Errors
-/// If an earlier stage is missing, a file cannot be written, the first-minibatch ratio is off, training diverges, or
+/// If an earlier stage is missing, the data changed, a file cannot be written, the first-minibatch ratio is off, training diverges, or
 /// the run is interrupted.
 pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    run.check_files(&datasets.files)?;
     timed(run, "policy", || policy::optimize(run, datasets))
 }
 
 /// Measures the policy of the run folder, with the ablations trained there, and writes the report.
 ///
 /// # Errors
-/// If an earlier stage is missing, a file cannot be read or written, or the run is interrupted.
+/// If an earlier stage is missing, the data changed, a file cannot be read or written, or the run is interrupted.
 pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    run.check_files(&datasets.files)?;
     crate::evaluation::write_report(run, datasets, ablations::trained(run))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::{TINY, assert_success, command, moslim, start_policy, tiny};
+use crate::{TINY, assert_success, command, failure, moslim, start_policy, tiny};
 
 fn results(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("report/results.json")).unwrap();
@@ -114,8 +114,6 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     std::fs::write(&text, "Once upon a time nobody knew whether it was so. ".repeat(40)).unwrap();
 
     let out = folder.path().join("run");
-    let mut command = command(&["train", "truthfulqa", "--out"]);
-    command.arg(&out);
     // The tiny changes but for the sizes of the testbed, which have no place among files.
     let changes = TINY.iter().filter(|change| !change.starts_with("data.")).map(ToString::to_string);
     let files = [
@@ -125,10 +123,10 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
         "data.max_length=100".to_string(),
         "model.tokenizer={ bpe = { vocab_size = 300 } }".to_string(),
     ];
-    for change in changes.chain(files) {
-        command.args(["--set", &change]);
-    }
-    let output = command.output().unwrap();
+    let changes: Vec<String> = changes.chain(files).flat_map(|change| ["--set".into(), change]).collect();
+    let run =
+        |stage: &str| command(&[stage, "truthfulqa", "--out"]).arg(&out).args(&changes).output().unwrap();
+    let output = run("train");
     assert_success(&output);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("91 answers to 30 prompts"), "{said}");
@@ -142,6 +140,22 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     let of_judge = results["judge_model"]["truthful"]["intensity_accuracy"].as_f64().unwrap();
     let card = std::fs::read_to_string(out.join("judge/README.md")).unwrap();
     assert!(card.contains(&format!("| truthful | {of_judge:.3} |")), "{card}");
+
+    // Later stages take the data that the run began with, and no other.
+    assert_success(&run("eval"));
+    let truth = std::fs::read_to_string(&judges[0].1).unwrap();
+    std::fs::write(&judges[0].1, truth.replacen("yes", "no", 1)).unwrap();
+    for stage in ["reward", "rloo", "eval"] {
+        let message = failure(&run(stage), 1);
+        assert!(
+            message.contains("manifest.json: the data changed since the run began: found ")
+                && message.contains("True.jsonl, ")
+                && message.contains(" bytes, SHA-256 "),
+            "{message}"
+        );
+    }
+    assert_success(&run("sft"));
+    assert_success(&run("reward"));
 }
 
 #[test]

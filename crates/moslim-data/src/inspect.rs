@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::items::{Dropped, Reading};
 use crate::mapping::with_quantiles;
-use crate::{Bounds, Comparison, Item, LabeledResponse, Mapping, Objective, OnError, ReadError};
+use crate::{Bounds, Comparison, Item, LabeledResponse, Mapping, Objective, OnError, Prompt, ReadError};
 use labels::Labels;
 use lengths::Lengths;
 use seen::{Seen, hash};
@@ -69,7 +69,7 @@ pub struct InspectedFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Example {
     /// The prompt.
-    pub prompt: String,
+    pub prompt: Prompt,
     /// The answer, or the preferred one of a pair; none of a prompt alone.
     pub response: Option<String>,
     /// The other answer of a pair.
@@ -173,8 +173,8 @@ impl<'a> Inspector<'a> {
         self.show(item, objectives);
     }
 
-    fn measure(&mut self, prompt: &str, responses: &[&String]) {
-        self.prompts.add((self.length)(prompt));
+    fn measure(&mut self, prompt: &Prompt, responses: &[&String]) {
+        self.prompts.add((self.length)(&prompt.text()));
         responses.iter().for_each(|response| self.responses.add((self.length)(response)));
     }
 

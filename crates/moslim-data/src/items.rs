@@ -217,7 +217,7 @@ impl Reading {
                 match item {
                     Ok(item) => take(item),
                     // Not wrong, but nothing to learn from.
-                    Err(ReadError::Record { problem: problem @ MappingError::Equal, .. }) => {
+                    Err(ReadError::Record { problem, .. }) if problem.is_no_mistake() => {
                         *dropped.dropped.entry(problem.to_string()).or_default() += 1;
                     }
                     Err(problem) if on_error == OnError::Skip => dropped.count(&problem),

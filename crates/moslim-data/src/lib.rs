@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod codec;
-mod conversation;
 mod counts;
 mod formats;
 mod inspect;
@@ -9,6 +8,7 @@ mod items;
 mod mapping;
 mod objective;
 mod preference_data;
+mod prompt;
 mod record;
 mod record_json;
 mod request;
@@ -28,10 +28,11 @@ pub use inspect::{
 pub use items::{Dropped, OnError, ReadError, read_records};
 pub use mapping::{
     AnswerMapping, Bins, Bounds, ComparisonMapping, Even, Extreme, LabelAt, LabelMeaning, Mapping,
-    MappingError, NameAt, OneOf, PromptMapping, RankingMapping, Side, TextAt, TextPart,
+    MappingError, NameAt, OneOf, PromptMapping, RankingMapping, Side, Speakers, TextAt, TextPart,
 };
 pub use objective::{Level, Objective};
 pub use preference_data::{Pairs, PreferenceData, ReadOptions};
+pub use prompt::{Prompt, SpokenTurn};
 pub use record::{Comparison, Item, LabeledResponse, Source};
 pub use record_json::RecordError;
 pub use request::{Request, RequestError};

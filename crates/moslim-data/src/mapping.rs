@@ -1,5 +1,6 @@
 //! How the rows of somebody's file become records: a table of paths, which is data.
 
+mod error;
 mod label_at;
 mod quantiles;
 mod text_at;
@@ -7,7 +8,6 @@ mod text_at;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::record::Source;
 use crate::record_json::as_weight;
@@ -17,9 +17,10 @@ use crate::{Comparison, Item, LabeledResponse, Level, Objective, ObjectiveSchema
 
 pub(crate) use quantiles::with_quantiles;
 
+pub use error::MappingError;
 pub use label_at::{Bins, Even, Extreme, LabelAt, LabelMeaning};
 pub use quantiles::Bounds;
-pub use text_at::{Side, TextAt, TextPart};
+pub use text_at::{Side, Speakers, TextAt, TextPart};
 
 /// What the rows of a file mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,9 @@ pub struct ComparisonMapping {
     pub chosen: TextAt,
     /// The other one.
     pub rejected: TextAt,
+    /// The prompt of the other one, where it has its own; a pair whose prompts differ is dropped.
+    #[serde(default)]
+    pub rejected_prompt: Option<TextAt>,
     /// Where a value says which of the two is preferred, the values that mean the second; then they change places.
     #[serde(default)]
     pub swapped: Option<OneOf>,
@@ -137,72 +141,6 @@ pub struct OneOf {
     pub values: Vec<String>,
 }
 
-/// Why a row gives no record.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum MappingError {
-    /// There is nothing where a text should be.
-    #[error("{path}: nothing there, expected a text")]
-    Missing {
-        /// Where it was looked for.
-        path: ValuePath,
-    },
-    /// The value is no text.
-    #[error("{path}: {found}, expected a text or a list of turns")]
-    NoText {
-        /// Where it stands.
-        path: ValuePath,
-        /// What stands there.
-        found: String,
-    },
-    /// A prompt says nothing.
-    #[error("{path}: empty, expected a text")]
-    Empty {
-        /// Where it stands.
-        path: ValuePath,
-    },
-    /// The text cannot be divided.
-    #[error("{path}: found no {divider:?}")]
-    Undivided {
-        /// Where it stands.
-        path: ValuePath,
-        /// What should divide it.
-        divider: String,
-    },
-    /// A label is no level of its objective.
-    #[error("{objective}: found {found}, expected {expected}")]
-    Level {
-        /// The objective.
-        objective: String,
-        /// The value.
-        found: String,
-        /// What it may be.
-        expected: String,
-    },
-    /// A weight is no positive number.
-    #[error("weight: found {found}, expected a number above 0")]
-    Weight {
-        /// What stands there.
-        found: String,
-    },
-    /// Quantiles need the files that they are quantiles of.
-    #[error("{objective}: bins = \"quantiles\" before the values were read, expected numbers")]
-    Quantiles {
-        /// The objective.
-        objective: String,
-    },
-    /// A rank is no number.
-    #[error("{path}: found {found}, expected a number")]
-    Rank {
-        /// Where it stands.
-        path: ValuePath,
-        /// What stands there.
-        found: String,
-    },
-    /// Neither answer of a pair is preferred.
-    #[error("the two answers are judged equal")]
-    Equal,
-}
-
 impl Mapping {
     /// The records of a row, in the order of the mapping.
     pub fn items(&self, row: &RowValue<'_>) -> Vec<Result<Item, MappingError>> {
@@ -214,7 +152,7 @@ impl Mapping {
         let comparisons = self.comparisons.iter().map(|mapping| mapping.pair(whole));
         let rankings = self.rankings.iter().flat_map(|mapping| mapping.pairs(whole));
         let prompts = self.prompts.iter().flat_map(|mapping| {
-            parts(&mapping.each, row).into_iter().map(|part| mapping.prompt.non_empty(Entry { row, part }))
+            parts(&mapping.each, row).into_iter().map(|part| mapping.prompt.prompt(Entry { row, part }))
         });
         let pairs = comparisons.chain(rankings).map(|pair| pair.map(Item::Comparison));
         let prompts = prompts.map(|prompt| prompt.map(Item::Prompt));
@@ -262,7 +200,7 @@ impl Mapping {
             None => Ok(None),
         };
         let answer = |response: Result<String, MappingError>| {
-            let prompt = mapping.prompt.non_empty(entry)?;
+            let prompt = mapping.prompt.prompt(entry)?;
             let levels: Vec<Option<Level>> = self.objectives.iter().map(level).collect::<Result<_, _>>()?;
             let sources = self.sources(mapping, &levels, entry)?;
             Ok(LabeledResponse {
@@ -309,7 +247,12 @@ impl ComparisonMapping {
         if is(&self.swapped) {
             std::mem::swap(&mut chosen, &mut rejected);
         }
-        let prompt = self.prompt.non_empty(entry)?;
+        let prompt = self.prompt.prompt(entry)?;
+        if let Some(other) = &self.rejected_prompt
+            && other.prompt(entry)? != prompt
+        {
+            return Err(MappingError::DifferentPrompts);
+        }
         Ok(Comparison { prompt, objective: self.objective.read(entry)?, chosen, rejected })
     }
 }
@@ -319,7 +262,7 @@ impl RankingMapping {
     fn pairs(&self, entry: Entry<'_>) -> Vec<Result<Comparison, MappingError>> {
         let ranked: Result<Vec<(f64, String)>, MappingError> =
             self.each.find_all(entry).into_iter().map(|part| self.ranked(Entry { part, ..entry })).collect();
-        let (prompt, objective) = (self.prompt.non_empty(entry), self.objective.read(entry));
+        let (prompt, objective) = (self.prompt.prompt(entry), self.objective.read(entry));
         let (mut ranked, prompt, objective) = match (ranked, prompt, objective) {
             (Ok(ranked), Ok(prompt), Ok(objective)) => (ranked, prompt, objective),
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return vec![Err(error)],

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::items::{Dropped, Reading};
 use crate::mapping::with_quantiles;
 use crate::{
-    Bounds, Comparison, Item, LabeledResponse, Level, Mapping, Objective, ObjectiveSchema, OnError,
+    Bounds, Comparison, Item, LabeledResponse, Level, Mapping, Objective, ObjectiveSchema, OnError, Prompt,
     ReadError, SchemaError, Source,
 };
 
@@ -49,7 +49,7 @@ pub struct PreferenceData {
     /// Pairs that stay pairs.
     pub comparisons: Vec<Comparison>,
     /// Prompts without an answer.
-    pub prompts: Vec<String>,
+    pub prompts: Vec<Prompt>,
     /// Rows that repeat an answer; their labels count as votes.
     pub repeated: usize,
     /// Labels that were taken away because as many rows say one level as another.
@@ -115,7 +115,7 @@ impl PreferenceData {
 
     /// What was read, in a sentence.
     pub fn summary(&self) -> String {
-        let mut prompts: Vec<&str> = self.answers.iter().map(|answer| answer.prompt.as_str()).collect();
+        let mut prompts: Vec<&Prompt> = self.answers.iter().map(|answer| &answer.prompt).collect();
         prompts.sort_unstable();
         prompts.dedup();
         let dropped: usize = self.dropped.dropped.values().sum();
@@ -144,9 +144,9 @@ struct Collected {
     /// Whether the objectives were known from the start.
     fixed: bool,
     objectives: Vec<Objective>,
-    answers: IndexMap<(String, String), Votes>,
+    answers: IndexMap<(Prompt, String), Votes>,
     comparisons: Vec<Comparison>,
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
     repeated: usize,
 }
 
@@ -220,7 +220,7 @@ impl Collected {
         Ok(Some((index, objective.levels.iter().map(level).collect::<Result<_, _>>()?)))
     }
 
-    fn votes(&mut self, prompt: String, response: String) -> &mut Votes {
+    fn votes(&mut self, prompt: Prompt, response: String) -> &mut Votes {
         match self.answers.entry((prompt, response)) {
             Entry::Occupied(votes) => {
                 self.repeated += 1;

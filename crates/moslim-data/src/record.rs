@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::Level;
+use crate::{Level, Prompt};
 
 /// An answer to a prompt with the levels that somebody or something gave it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabeledResponse {
     /// The question, without any request for levels.
-    pub prompt: String,
+    pub prompt: Prompt,
     /// The answer.
     pub response: String,
     /// One entry per objective of the schema; `None` where the label is missing.
@@ -29,7 +29,7 @@ impl LabeledResponse {
     /// let answer = moslim_data::LabeledResponse::new("Why?", "Because.", vec![Some(3), None]);
     /// assert_eq!(answer.weight, 1.0);
     /// ```
-    pub fn new(prompt: impl Into<String>, response: impl Into<String>, levels: Vec<Option<Level>>) -> Self {
+    pub fn new(prompt: impl Into<Prompt>, response: impl Into<String>, levels: Vec<Option<Level>>) -> Self {
         Self {
             prompt: prompt.into(),
             response: response.into(),
@@ -51,7 +51,7 @@ impl LabeledResponse {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The question.
-    pub prompt: String,
+    pub prompt: Prompt,
     /// What they are compared in.
     pub objective: String,
     /// The preferred answer.
@@ -68,5 +68,5 @@ pub enum Item {
     /// A pair.
     Comparison(Comparison),
     /// A prompt without an answer.
-    Prompt(String),
+    Prompt(Prompt),
 }

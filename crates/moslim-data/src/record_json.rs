@@ -4,10 +4,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::objective::integer;
+use crate::prompt::turns_of;
 use crate::record::Source;
 use crate::rows::RowValue;
 use crate::value_path::scalar;
-use crate::{Comparison, LabeledResponse, Level, Objective, ObjectiveSchema};
+use crate::{Comparison, LabeledResponse, Level, Objective, ObjectiveSchema, Prompt};
 
 const FIELDS: [&str; 5] = ["prompt", "response", "labels", "source", "weight"];
 
@@ -28,7 +29,7 @@ pub(crate) fn record_from_value(
         }
     }
     let [prompt, response, labels, source, weight] = values;
-    let prompt = non_empty("prompt", prompt)?;
+    let prompt = prompt_from_json(prompt)?;
     // An answer may say nothing: data sets have such answers, with labels.
     let response = required_text("response", response)?;
     let levels = levels_from_json(&labels, objectives)?;
@@ -49,7 +50,7 @@ pub(crate) fn record_to_json(record: &LabeledResponse, schema: &ObjectiveSchema)
         })
         .collect();
     let mut fields = Map::new();
-    fields.insert("prompt".into(), record.prompt.as_str().into());
+    fields.insert("prompt".into(), prompt_to_json(&record.prompt));
     fields.insert("response".into(), record.response.as_str().into());
     fields.insert("labels".into(), Value::Object(labels));
     if let Some(source) = sources_to_json(record, schema) {
@@ -64,8 +65,14 @@ pub(crate) fn record_to_json(record: &LabeledResponse, schema: &ObjectiveSchema)
 /// Writes a pair.
 pub(crate) fn pair_to_json(pair: &Comparison) -> Value {
     let Comparison { prompt, objective, chosen, rejected } = pair;
-    let fields = [("prompt", prompt), ("chosen", chosen), ("rejected", rejected), ("objective", objective)];
-    Value::Object(fields.into_iter().map(|(name, text)| (name.into(), text.as_str().into())).collect())
+    let texts = [("chosen", chosen), ("rejected", rejected), ("objective", objective)];
+    let texts = texts.map(|(name, text)| (name.to_owned(), text.as_str().into()));
+    let fields = [("prompt".to_owned(), prompt_to_json(prompt))].into_iter().chain(texts);
+    Value::Object(fields.collect())
+}
+
+fn prompt_to_json(prompt: &Prompt) -> Value {
+    serde_json::to_value(prompt).expect("a prompt is a text or a list")
 }
 
 /// One text where all labels have that source, otherwise one for each objective that has one.
@@ -102,6 +109,12 @@ pub enum RecordError {
     Empty {
         /// The field.
         field: &'static str,
+    },
+    /// A conversation does not end where an answer can follow.
+    #[error("prompt: the last turn is the {role}'s, expected the user's")]
+    LastTurn {
+        /// Who speaks last.
+        role: String,
     },
     /// A value has the wrong JSON type.
     #[error("{field}: {found}, expected {expected}")]
@@ -155,10 +168,19 @@ fn optional_text(field: &str, value: RowValue<'_>) -> Result<Option<String>, Rec
     }
 }
 
-fn non_empty(field: &'static str, value: RowValue<'_>) -> Result<String, RecordError> {
-    match required_text(field, value)? {
-        text if text.is_empty() => Err(RecordError::Empty { field }),
-        text => Ok(text),
+fn prompt_from_json(value: RowValue<'_>) -> Result<Prompt, RecordError> {
+    let prompt = match value {
+        RowValue::Null => return Err(RecordError::Missing { field: "prompt" }),
+        RowValue::Str(text) => Prompt::from(text.into_owned()),
+        RowValue::Array(_) => match turns_of(&value) {
+            Some(turns) => Prompt::of_turns(turns).map_err(|role| RecordError::LastTurn { role })?,
+            None => return Err(wrong_type("prompt", &value, "a string or a list of turns")),
+        },
+        other => return Err(wrong_type("prompt", &other, "a string or a list of turns")),
+    };
+    match prompt.is_empty() {
+        true => Err(RecordError::Empty { field: "prompt" }),
+        false => Ok(prompt),
     }
 }
 
@@ -317,6 +339,11 @@ mod tests {
             (r#"{"response": "r"}"#, "missing field `prompt`"),
             (r#"{"prompt": "p", "response": null}"#, "missing field `response`"),
             (r#"{"prompt": "", "response": "r"}"#, "prompt: empty, expected a text"),
+            (r#"{"prompt": [3], "response": "r"}"#, "prompt: an array, expected a string or a list of turns"),
+            (
+                r#"{"prompt": [{"role": "assistant", "content": "a"}], "response": "r"}"#,
+                "prompt: the last turn is the assistant's, expected the user's",
+            ),
             (r#"{"prompt": "p", "response": 3}"#, "response: a number, expected a string"),
             (r#"{"prompt": "p", "response": "r", "source": []}"#, "source: an array, expected a string"),
             (

@@ -1,6 +1,6 @@
 //! Which prompts are held out.
 
-use crate::LabeledResponse;
+use crate::{LabeledResponse, Prompt};
 
 /// Splits responses into those to train on and those held out, by prompt.
 ///
@@ -34,12 +34,12 @@ pub fn split_by_prompt(
 ///
 /// # Panics
 /// If `held_out_share` is not within 0 and 1.
-pub fn is_held_out(prompt: &str, held_out_share: f64, seed: u64) -> bool {
+pub fn is_held_out(prompt: &Prompt, held_out_share: f64, seed: u64) -> bool {
     assert!(
         (0.0..=1.0).contains(&held_out_share),
         "held-out share {held_out_share}, expected a number from 0 to 1"
     );
-    unit_interval(hash(seed, prompt)) < held_out_share
+    unit_interval(hash(seed, &prompt.text())) < held_out_share
 }
 
 /// A 64-bit hash that never changes with a compiler, a platform or a dependency, unlike the standard library's.
@@ -81,7 +81,7 @@ mod tests {
         prompts
             .iter()
             .enumerate()
-            .map(|(i, prompt)| LabeledResponse::new(prompt, i.to_string(), vec![]))
+            .map(|(i, prompt)| LabeledResponse::new(prompt.as_str(), i.to_string(), vec![]))
             .collect()
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "held-out share 1.5, expected a number from 0 to 1")]
     fn a_share_above_one_is_a_mistake() {
-        is_held_out("p", 1.5, 0);
+        is_held_out(&"p".into(), 1.5, 0);
     }
 
     proptest! {

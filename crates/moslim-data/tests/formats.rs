@@ -1,6 +1,6 @@
 //! One file of our own making for every known format, with the quirks of the real ones.
 
-use moslim_data::{Comparison, Format, Item, LabeledResponse, Mapping, RowValue};
+use moslim_data::{Comparison, Format, Item, LabeledResponse, Mapping, Prompt, RowValue, SpokenTurn};
 use serde_json::{Value, json};
 
 /// What a row gives in the format it is known by; what it does not give, as a text.
@@ -25,7 +25,12 @@ fn answer(
     }))
 }
 
-fn pair(objective: &str, prompt: &str, chosen: &str, rejected: &str) -> Result<Item, String> {
+fn conversation(before: [(&str, &str); 2], question: &str) -> Prompt {
+    let before = before.map(|(role, content)| SpokenTurn::new(role, content)).to_vec();
+    Prompt { before, question: question.into() }
+}
+
+fn pair(objective: &str, prompt: impl Into<Prompt>, chosen: &str, rejected: &str) -> Result<Item, String> {
     Ok(Item::Comparison(Comparison {
         prompt: prompt.into(),
         objective: objective.into(),
@@ -126,10 +131,16 @@ fn truthfulqa_judges_and_xstest() {
 fn hh_rlhf_shares_all_turns_but_the_last() {
     let before = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?";
     let row = json!({"chosen": format!("{before}\n\nAssistant: Because."), "rejected": format!("{before}\n\nAssistant:")});
-    let prompt = "Hi\n\nAssistant: Hello\n\nHuman: Why?";
+    let prompt = conversation([("user", "Hi"), ("assistant", "Hello")], "Why?");
     assert_eq!(items("hh-rlhf", &row), [pair("preference", prompt, "Because.", "")]);
-    let undivided = json!({"chosen": "\n\nHuman: Hi", "rejected": "x"});
-    assert_eq!(items("hh-rlhf", &undivided), [Err(r#"chosen: found no "\n\nAssistant:""#.into())]);
+    let error = |chosen: &str, rejected: &str| {
+        items("hh-rlhf", &json!({"chosen": chosen, "rejected": rejected})).remove(0).unwrap_err()
+    };
+    let whole = format!("{before}\n\nAssistant: Because.");
+    let other = whole.replace("Hello", "Hallo");
+    assert_eq!(error(&whole, &other), "the two conversations differ before their last answers");
+    assert_eq!(error(before, &whole), "chosen: the last turn is the user's, expected the assistant's");
+    assert_eq!(error(&whole, "x"), "rejected: \"x\", expected a text or a list of turns");
 }
 
 #[test]
@@ -142,7 +153,7 @@ fn types_of_trl() {
     assert_eq!(items("preference", &row), [pair("preference", "p", "c", "r")]);
     let row = json!({"chosen": [user("a"), assistant("b"), user("p"), assistant("c")], "rejected": [user("a"),
         assistant("b"), user("p"), assistant("r")]});
-    let prompt = "Human: a\n\nAssistant: b\n\nHuman: p";
+    let prompt = conversation([("user", "a"), ("assistant", "b")], "p");
     assert_eq!(items("implicit-preference", &row), [pair("preference", prompt, "c", "r")]);
     let row = json!({"prompt": "p", "completion": "c", "label": true});
     assert_eq!(items("unpaired-preference", &row), [answer("p", "c", &[Some(1)], None)]);

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::Path;
 
 use moslim_data::{
-    Comparison, LabeledResponse, Objective, ObjectiveSchema, PreferenceData, ReadOptions, read_records,
-    write_comparisons, write_records,
+    Comparison, LabeledResponse, Objective, ObjectiveSchema, PreferenceData, Prompt, ReadOptions, SpokenTurn,
+    read_records, write_comparisons, write_records,
 };
 use proptest::prelude::*;
 
@@ -54,7 +54,10 @@ fn lines_are_the_documented_form() {
 fn pairs_keep_their_objectives() {
     let folder = tempfile::tempdir().unwrap();
     let pair = |objective: &str| Comparison {
-        prompt: "🦀?".into(),
+        prompt: Prompt {
+            before: vec![SpokenTurn::new("user", "hi"), SpokenTurn::new("assistant", "hi!")],
+            question: "🦀?".into(),
+        },
         objective: objective.into(),
         chosen: "yes\n".into(),
         rejected: String::new(),
@@ -101,6 +104,14 @@ fn names_and_places_that_cannot_be_written() {
     assert!(message(&nowhere).starts_with(&format!("{}: cannot write: No such file", nowhere.display())));
 }
 
+/// A question, perhaps after some turns.
+fn prompt() -> impl Strategy<Value = Prompt> {
+    let turn = (".*", prop::sample::select(vec!["system", "user", "assistant", "tool"]))
+        .prop_map(|(content, role)| SpokenTurn::new(role, content));
+    let question = ".+".prop_filter("a question says something", |question| !question.trim().is_empty());
+    (prop::collection::vec(turn, 0..3), question).prop_map(|(before, question)| Prompt { before, question })
+}
+
 /// A label, and who gave it.
 fn label(n_levels: usize) -> impl Strategy<Value = (Option<usize>, Option<String>)> {
     let source = prop::option::of(".*");
@@ -116,7 +127,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read_back(
-        records in prop::collection::vec((".+", ".*", [label(5), label(2)], 1e-9..1e9), 1..10)
+        records in prop::collection::vec((prompt(), ".*", [label(5), label(2)], 1e-9..1e9), 1..10)
     ) {
         let records: Vec<_> = records
             .into_iter()

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LmError, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Precision,
+    CausalLm, Exchange, LmError, LrSchedule, Message, ModelConfig, Optimizer, OptimizerConfig, Precision,
     SamplingParams, Stops, TokenRng, Tokenizer, TokenizerKind, generate, sft_gradients,
 };
 use rand::SeedableRng;
@@ -23,7 +23,7 @@ fn main() -> Result<(), LmError> {
 
     let examples: Vec<(Vec<u32>, Vec<u32>)> = pairs
         .iter()
-        .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
+        .map(|(question, answer)| tokenizer.encode_exchange(&[Message::user(*question)], answer))
         .collect::<Result<_, _>>()?;
     let exchanges: Vec<Exchange> =
         examples.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();

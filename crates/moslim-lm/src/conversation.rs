@@ -10,17 +10,22 @@ impl Tokenizer {
     /// # Errors
     /// If the template or the tokenizer fails.
     pub fn encode_prompt(&self, user: &str) -> Result<Vec<u32>, LmError> {
-        self.encode_rendered(&self.render_prompt(user)?)
+        self.encode_chat(&[Message::user(user)])
     }
 
-    /// The ids of a user's turn and of an answer to it, the token that [ends](Self::answer_end) it included.
+    /// The ids of a conversation, rendered as in [`encode_chat`](Self::encode_chat), and of an answer to it, the token that
+    /// [ends](Self::answer_end) it included.
     ///
     /// Both are cut into tokens as one text where that does not change the prompt's tokens.
     ///
     /// # Errors
     /// If the template or the tokenizer fails.
-    pub fn encode_exchange(&self, user: &str, answer: &str) -> Result<(Vec<u32>, Vec<u32>), LmError> {
-        let rendered = self.render_prompt(user)?;
+    pub fn encode_exchange(
+        &self,
+        messages: &[Message],
+        answer: &str,
+    ) -> Result<(Vec<u32>, Vec<u32>), LmError> {
+        let rendered = self.render(messages)?;
         let prompt = self.encode_rendered(&rendered)?;
         let whole = self.encode_rendered(&format!("{rendered}{answer}"))?;
         let mut answer = match whole.strip_prefix(prompt.as_slice()) {
@@ -33,7 +38,8 @@ impl Tokenizer {
 
     /// The ids of a conversation up to where the next answer begins, rendered as in [`encode_prompt`](Self::encode_prompt).
     ///
-    /// A model without template reads the texts one after the other.
+    /// A model without template reads a single text as it is, and of several who says them, as in `Human: …`, up to
+    /// `Assistant:`.
     ///
     /// # Errors
     /// If the template or the tokenizer fails.
@@ -41,15 +47,22 @@ impl Tokenizer {
         self.encode_rendered(&self.render(messages)?)
     }
 
-    /// What is read before the answer to a user, as text.
-    fn render_prompt(&self, user: &str) -> Result<String, LmError> {
-        self.render(&[Message::user(user)])
-    }
-
     fn render(&self, messages: &[Message]) -> Result<String, LmError> {
-        match self.template() {
-            Some(template) => template.render(messages, self.special(), true),
-            None => Ok(messages.iter().map(|message| message.content.as_str()).collect()),
+        match (self.template(), messages) {
+            (Some(template), _) => template.render(messages, self.special(), true),
+            (None, [message]) => Ok(message.content.clone()),
+            (None, messages) => {
+                let turns = messages.iter().map(|Message { role, content }| {
+                    let speaker = match role.as_str() {
+                        "user" => "Human",
+                        "assistant" => "Assistant",
+                        "system" => "System",
+                        other => other,
+                    };
+                    format!("{speaker}: {content}\n\n")
+                });
+                Ok(turns.chain(["Assistant:".into()]).collect())
+            }
         }
     }
 
@@ -101,7 +114,7 @@ pub(crate) mod tests {
         for kind in [TokenizerKind::Word, TokenizerKind::Bpe { vocab_size: 300 }] {
             let tokenizer = trained(kind);
             for text in TEXTS {
-                let (prompt, answer) = tokenizer.encode_exchange(TEXTS[0], text).unwrap();
+                let (prompt, answer) = tokenizer.encode_exchange(&[Message::user(TEXTS[0])], text).unwrap();
                 assert_eq!(prompt, tokenizer.encode_prompt(TEXTS[0]).unwrap());
                 assert_eq!(*answer.last().unwrap(), tokenizer.eos());
                 assert_eq!(tokenizer.decode(&answer).unwrap(), text);
@@ -156,8 +169,12 @@ pub(crate) mod tests {
         let tokenizer = completing(folder.path());
         assert_eq!(tokenizer.encode_prompt("a b").unwrap(), [1, 6, 7]);
         // Cut by itself, the answer would begin with a `▁` of its own.
-        assert_eq!(tokenizer.encode_exchange("a", " b").unwrap(), (vec![1, 6], vec![7, 2]));
-        assert_eq!(tokenizer.encode_exchange("a", "b").unwrap(), (vec![1, 6], vec![5, 2]));
+        let exchange = |answer| tokenizer.encode_exchange(&[Message::user("a")], answer).unwrap();
+        assert_eq!(exchange(" b"), (vec![1, 6], vec![7, 2]));
+        assert_eq!(exchange("b"), (vec![1, 6], vec![5, 2]));
+        let several = [Message::system("a"), Message::user("b"), Message::assistant("a"), Message::user("b")];
+        let text = "System: a\n\nHuman: b\n\nAssistant: a\n\nHuman: b\n\nAssistant:";
+        assert_eq!(tokenizer.render(&several).unwrap(), text);
         assert_eq!(tokenizer.decode_continuation(&[1, 6], &[7, 2]).unwrap(), " b");
         assert_eq!(tokenizer.decode(&[7, 2]).unwrap(), "b");
         assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.pad()), (Some(1), 2, 2));
@@ -170,7 +187,7 @@ pub(crate) mod tests {
         let ends = |template: &str| {
             std::fs::write(folder.path().join(TEMPLATE), template).unwrap();
             let tokenizer = Tokenizer::read(folder.path()).unwrap();
-            let (_, answer) = tokenizer.encode_exchange("a", "b").unwrap();
+            let (_, answer) = tokenizer.encode_exchange(&[Message::user("a")], "b").unwrap();
             (tokenizer.answer_end(), answer)
         };
         let turns = |after: &str| {

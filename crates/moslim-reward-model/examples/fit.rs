@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let complete = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
     let held_out = world.labeled(Split::HeldOut, 300, 1, &complete)?;
 
-    let texts = records.iter().flat_map(|record| [record.prompt.as_str(), record.response.as_str()]);
+    let texts = records.iter().flat_map(|record| [record.prompt.question.as_str(), record.response.as_str()]);
     let tokenizer = Tokenizer::train(TokenizerKind::Word, texts, &[])?;
     let encode = |records: &[_]| -> Result<Vec<LabeledExchange>, _> {
         records.iter().map(|record| LabeledExchange::new(&tokenizer, record)).collect()

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use moslim_data::{LabeledResponse, Level, balanced_weights};
+use moslim_data::{LabeledResponse, Level, Prompt, balanced_weights};
 use moslim_lm::{
-    EpochBatches, Exchange, LmError, Optimizer, OptimizerConfig, Precision, Tokenizer, sum_gradients,
+    EpochBatches, Exchange, LmError, Message, Optimizer, OptimizerConfig, Precision, Tokenizer, sum_gradients,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,13 +23,20 @@ pub struct LabeledExchange {
     pub weight: f64,
 }
 
+/// The turns of a prompt as a chat template reads them.
+pub fn messages(prompt: &Prompt) -> Vec<Message> {
+    let before =
+        prompt.before.iter().map(|turn| Message { role: turn.role.clone(), content: turn.content.clone() });
+    before.chain([Message::user(prompt.question.clone())]).collect()
+}
+
 impl LabeledExchange {
     /// Tokenizes a record.
     ///
     /// # Errors
     /// If the tokenizer or the chat template fails.
     pub fn new(tokenizer: &Tokenizer, record: &LabeledResponse) -> Result<Self, LmError> {
-        let (prompt, response) = tokenizer.encode_exchange(&record.prompt, &record.response)?;
+        let (prompt, response) = tokenizer.encode_exchange(&messages(&record.prompt), &record.response)?;
         Ok(Self { prompt, response, levels: record.levels.clone(), weight: record.weight })
     }
 

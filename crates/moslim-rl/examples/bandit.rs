@@ -43,7 +43,7 @@ fn main() -> Result<(), RewardError> {
     let mut rloo = Rloo::new(config, policy, Stops::default(), STEPS);
     let request = Request { levels: vec![Some(0.0)] };
     let prompts =
-        vec![PolicyPrompt { text: String::new(), request, tokens: vec![0], plain_tokens: vec![0] }; 8];
+        vec![PolicyPrompt { prompt: "".into(), request, tokens: vec![0], plain_tokens: vec![0] }; 8];
     let mut likes_three = |_: &PolicyPrompt, answer: &[u32]| f64::from(u8::from(answer == [3]));
     for step in 0..STEPS {
         let stats = rloo.step(&prompts, &mut likes_three, &TokenRng::new(0, step as u64))?;

@@ -1,6 +1,6 @@
 //! Prompts, the answers sampled to them, and the time it took.
 
-use moslim_data::Request;
+use moslim_data::{Prompt, Request};
 use moslim_lm::{CausalLm, Exchange, Generated, in_parallel, response_logprobs};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyPrompt {
     /// The question as a person would put it, without the request.
-    pub text: String,
+    pub prompt: Prompt,
     /// The levels asked for.
     pub request: Request,
     /// What the policy reads: the question with the request.

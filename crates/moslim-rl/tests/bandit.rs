@@ -49,7 +49,7 @@ fn config() -> RlooConfig {
 fn prompt(arm: Option<u32>) -> PolicyPrompt {
     let tokens = arm.map_or(vec![BEGIN], |arm| vec![BEGIN, N_ARMS + arm]);
     let request = Request { levels: vec![arm.map(f64::from)] };
-    PolicyPrompt { text: String::new(), request, tokens, plain_tokens: vec![BEGIN] }
+    PolicyPrompt { prompt: "".into(), request, tokens, plain_tokens: vec![BEGIN] }
 }
 
 fn asked_arm(prompt: &PolicyPrompt, answer: &[u32]) -> f64 {

@@ -133,7 +133,7 @@ impl World {
     /// let world = World::new(WorldKind::Local, 1);
     /// let complete = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
     /// let labeled = &world.labeled(Split::Train, 1, 0, &complete)?[0];
-    /// let gold = world.gold().levels(&labeled.prompt, &labeled.response).unwrap();
+    /// let gold = world.gold().levels(&labeled.prompt.question, &labeled.response).unwrap();
     /// assert_eq!(labeled.levels, gold.map(Some));
     /// # Ok::<(), moslim_testbed::LabelOptionsError>(())
     /// ```

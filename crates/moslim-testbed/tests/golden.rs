@@ -12,7 +12,7 @@ fn sample(kind: WorldKind) -> String {
     for split in [Split::Train, Split::HeldOut] {
         for labeled in world.labeled(split, 6, 3, &LabelOptions { noise: 0.1, ..Default::default() }).unwrap()
         {
-            let gold = world.gold().levels(&labeled.prompt, &labeled.response).unwrap();
+            let gold = world.gold().levels(&labeled.prompt.question, &labeled.response).unwrap();
             let line = serde_json::json!([labeled.prompt, labeled.response, gold, labeled.levels]);
             writeln!(lines, "{line}").unwrap();
         }

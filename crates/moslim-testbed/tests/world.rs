@@ -120,7 +120,7 @@ fn labels_are_gold_where_they_are_not_missing() {
     let options = LabelOptions { noise: 0.0, missing: MissingPattern::default() };
     let mut counts = BTreeMap::new();
     for labeled in world.labeled(Split::Train, 10_000, 0, &options).unwrap() {
-        let gold = world.gold().levels(&labeled.prompt, &labeled.response).unwrap();
+        let gold = world.gold().levels(&labeled.prompt.question, &labeled.response).unwrap();
         assert!(
             labeled.levels.iter().zip(gold).all(|(label, level)| label.is_none_or(|label| label == level))
         );

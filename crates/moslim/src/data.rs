@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use moslim_data::{LabeledResponse, ObjectiveSchema, PreferenceData, ReadOptions, split_by_prompt};
+use moslim_data::{LabeledResponse, ObjectiveSchema, PreferenceData, Prompt, ReadOptions, split_by_prompt};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World};
 
 use crate::manifest::PLAIN_TEXT;
@@ -18,7 +18,7 @@ pub struct Datasets {
     /// The objectives.
     pub schema: ObjectiveSchema,
     /// Questions and answers for supervised fine-tuning, without labels.
-    pub sft: Vec<(String, String)>,
+    pub sft: Vec<(Prompt, String)>,
     /// Labelled answers for the reward model.
     pub labeled: Vec<LabeledResponse>,
     /// Labelled answers to held-out questions, for measuring the reward model.
@@ -26,9 +26,9 @@ pub struct Datasets {
     /// Labelled answers to held-out questions for a judge; empty where there is an exact one.
     pub judge: Vec<LabeledResponse>,
     /// Questions for policy optimisation.
-    pub train_prompts: Vec<String>,
+    pub train_prompts: Vec<Prompt>,
     /// Held-out questions for evaluation, all different.
-    pub held_out_prompts: Vec<String>,
+    pub held_out_prompts: Vec<Prompt>,
 }
 
 /// Streams of the testbed, so that no stage sees the draws of another.
@@ -68,16 +68,20 @@ impl Datasets {
                     summary: None,
                     files: plain_text_files(recipe)?,
                     schema: world.schema(),
-                    sft: world.answered(Split::Train, *sft_answers, stream::SFT),
+                    sft: world
+                        .answered(Split::Train, *sft_answers, stream::SFT)
+                        .into_iter()
+                        .map(|(question, answer)| (question.into(), answer))
+                        .collect(),
                     labeled: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
                     held_out: world.labeled(Split::HeldOut, *held_out_answers, stream::HELD_OUT, &clean)?,
                     judge: vec![],
-                    train_prompts: world.prompts(Split::Train, n_prompts, stream::TRAIN_PROMPTS),
-                    held_out_prompts: world.prompts(
+                    train_prompts: prompts(world.prompts(Split::Train, n_prompts, stream::TRAIN_PROMPTS)),
+                    held_out_prompts: prompts(world.prompts(
                         Split::HeldOut,
                         recipe.evaluation.prompts,
                         stream::EVALUATION,
-                    ),
+                    )),
                 })
             }
             DataRecipe::Files { objectives, labeled, mapping, on_error, pairs, held_out_share, .. } => {
@@ -148,13 +152,17 @@ impl Datasets {
     }
 }
 
+fn prompts(questions: Vec<String>) -> Vec<Prompt> {
+    questions.into_iter().map(Prompt::from).collect()
+}
+
 fn plain_text_files(recipe: &Recipe) -> Result<Vec<DataFile>, Error> {
     let files = recipe.pretraining.iter().flat_map(|pretraining| &pretraining.files);
     files.map(|path| DataFile::of(PLAIN_TEXT, path, path)).collect()
 }
 
 /// The questions in the order of their first answers.
-fn distinct_prompts(records: &[LabeledResponse]) -> Vec<String> {
+fn distinct_prompts(records: &[LabeledResponse]) -> Vec<Prompt> {
     let mut seen = BTreeSet::new();
     records.iter().map(|record| &record.prompt).filter(|prompt| seen.insert(*prompt)).cloned().collect()
 }

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use moslim_data::Request;
+use moslim_data::{Prompt, Request};
 use moslim_lm::{
     Exchange, LmError, Precision, Tokenizer, in_parallel, read_json, write_folder, write_json, write_text,
 };
 use moslim_reward_mapping::{
     ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
 };
-use moslim_reward_model::RewardModelFolder;
+use moslim_reward_model::{RewardModelFolder, messages};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
 use crate::Error;
@@ -71,11 +71,11 @@ impl MappedReward {
         Ok(Self { reward_model, stats, running, mapping, anchor: None, policy_tokenizer })
     }
 
-    /// Holds the levels that a request leaves open where `ordinary` answers, question and answer text, have them.
+    /// Holds the levels that a request leaves open where `ordinary` answers, prompt and answer text, have them.
     ///
     /// # Errors
     /// As [`UnaskedAnchor::new`], or if the tokenizer fails.
-    pub fn hold_unasked(&mut self, coef: f64, ordinary: &[(&str, &str)]) -> Result<(), Error> {
+    pub fn hold_unasked(&mut self, coef: f64, ordinary: &[(&Prompt, &str)]) -> Result<(), Error> {
         self.anchor = Some(UnaskedAnchor::new(coef, &self.classify(ordinary)?)?);
         Ok(())
     }
@@ -90,11 +90,11 @@ impl MappedReward {
         self.reward_model.schema.n_levels()
     }
 
-    /// The class probabilities of answers, given as question and answer text.
+    /// The class probabilities of answers, given as prompt and answer text.
     ///
     /// # Errors
     /// If the tokenizer fails.
-    pub fn classify(&self, answers: &[(&str, &str)]) -> Result<Vec<ClassProbabilities>, Error> {
+    pub fn classify(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<ClassProbabilities>, Error> {
         classify(&self.reward_model, answers)
     }
 
@@ -102,7 +102,7 @@ impl MappedReward {
     ///
     /// # Errors
     /// If the tokenizer or the mapping fails.
-    pub fn score_texts(&self, answers: &[(&str, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
+    pub fn score_texts(&self, answers: &[(&Prompt, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
         self.map_all(&self.classify(answers)?, requests)
     }
 
@@ -132,13 +132,13 @@ const ANSWERS_OF_A_PART: usize = 64;
 /// The class probabilities of answers under a reward model.
 pub(crate) fn classify(
     reward_model: &RewardModelFolder,
-    answers: &[(&str, &str)],
+    answers: &[(&Prompt, &str)],
 ) -> Result<Vec<ClassProbabilities>, Error> {
     let RewardModelFolder { tokenizer, model, .. } = reward_model;
-    let of_part = |answers: &[(&str, &str)]| {
+    let of_part = |answers: &[(&Prompt, &str)]| {
         let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
             .iter()
-            .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
+            .map(|(prompt, answer)| tokenizer.encode_exchange(&messages(prompt), answer))
             .collect::<Result<_, _>>()?;
         let exchanges: Vec<Exchange<'_>> =
             tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
@@ -159,10 +159,10 @@ impl Reward for MappedReward {
             .collect::<Result<_, _>>()
             .map_err(|error| failed(error.into()))?;
         let prompt_of = |row: usize| &prompts[row / rollout.n_samples];
-        let texts: Vec<(&str, &str)> = answers
+        let texts: Vec<(&Prompt, &str)> = answers
             .iter()
             .enumerate()
-            .map(|(row, answer)| (prompt_of(row).text.as_str(), answer.as_str()))
+            .map(|(row, answer)| (&prompt_of(row).prompt, answer.as_str()))
             .collect();
         let requests: Vec<&Request> = (0..answers.len()).map(|row| &prompt_of(row).request).collect();
         let probabilities = self.classify(&texts).map_err(failed)?;

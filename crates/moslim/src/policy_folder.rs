@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use moslim_data::{ObjectiveSchema, PromptCodec, PromptCodecConfig, Request, Turn};
+use moslim_data::{ObjectiveSchema, Prompt, PromptCodec, PromptCodecConfig, Request, Turn};
 use moslim_lm::{
     CausalLm, Generated, Message, ModelFolder, SamplingParams, TokenRng, generate, read_json, write_folder,
     write_json, write_text,
@@ -102,30 +102,34 @@ impl PolicyFolder {
         Ok(Message::user(self.codec.render_turn(Turn::User, question, request)?))
     }
 
-    /// The tokens of a question with a request.
+    /// The tokens of a prompt with a request, which stands in its last turn or in what the model is told before.
     ///
     /// # Errors
-    /// If the question cannot be told from a request, or the template or the tokenizer fails.
-    pub fn encode(&self, question: &str, request: &Request) -> Result<Vec<u32>, Error> {
-        let system = self.system_turn("", request)?;
-        let messages: Vec<Message> = system.into_iter().chain([self.user_turn(question, request)?]).collect();
+    /// If the turn cannot be told from a request, or the template or the tokenizer fails.
+    pub fn encode(&self, prompt: &Prompt, request: &Request) -> Result<Vec<u32>, Error> {
+        let (system, said) = match prompt.before.split_first() {
+            Some((first, said)) if first.role == "system" => (first.content.as_str(), said),
+            _ => ("", prompt.before.as_slice()),
+        };
+        let said = said.iter().map(|turn| Message { role: turn.role.clone(), content: turn.content.clone() });
+        let asks = self.user_turn(&prompt.question, request)?;
+        let messages: Vec<Message> =
+            self.system_turn(system, request)?.into_iter().chain(said).chain([asks]).collect();
         Ok(self.lm.tokenizer.encode_chat(&messages)?)
     }
 
-    /// One answer to every question, as asked for: its text and its length in tokens.
+    /// One answer to every prompt, as asked for: its text and its length in tokens.
     ///
     /// # Errors
     /// As [`PolicyFolder::encode`].
     pub fn answer(
         &self,
-        questions: &[(&str, &Request)],
+        prompts: &[(&Prompt, &Request)],
         params: &SamplingParams,
         rng: &TokenRng,
     ) -> Result<Vec<(String, usize)>, Error> {
-        let prompts: Vec<Vec<u32>> = questions
-            .iter()
-            .map(|(question, request)| self.encode(question, request))
-            .collect::<Result<_, _>>()?;
+        let prompts: Vec<Vec<u32>> =
+            prompts.iter().map(|(prompt, request)| self.encode(prompt, request)).collect::<Result<_, _>>()?;
         let answers = generate(&self.lm.model, &prompts, 1, params, &self.lm.stops(), rng);
         let text_and_length =
             |Generated { tokens, .. }: &Generated| Ok((self.lm.tokenizer.decode(tokens)?, tokens.len()));
@@ -136,7 +140,7 @@ impl PolicyFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use moslim_data::Objective;
+    use moslim_data::{Objective, SpokenTurn};
     use moslim_lm::{ModelConfig, Tokenizer, TokenizerKind};
     use rand::SeedableRng;
 
@@ -159,12 +163,27 @@ mod tests {
                 PromptCodecConfig { template: template.into(), turn, ..PromptCodecConfig::one_token() };
             let policy = PolicyFolder::new(lm.clone(), schema.clone(), codec).unwrap();
             let id = |token: &str| lm.tokenizer.token_id(token).unwrap();
-            assert_eq!(policy.encode("its food", &request).unwrap(), expected.map(id));
-            let plain = policy.encode("its food", &Request::free(&schema)).unwrap();
+            assert_eq!(policy.encode(&"its food".into(), &request).unwrap(), expected.map(id));
+            let plain = policy.encode(&"its food".into(), &Request::free(&schema)).unwrap();
             assert_eq!(plain, lm.tokenizer.encode_prompt("its food").unwrap());
             // Where it would be read as the request, an item in a question is refused.
-            let with_item = policy.encode("its food <wit:1>", &Request::free(&schema));
+            let with_item = policy.encode(&"its food <wit:1>".into(), &Request::free(&schema));
             assert_eq!(with_item.is_err(), refuses_items);
+        }
+
+        // After a conversation, in the last question; or in what the model was told before it.
+        let turn = |role: &str, content: &str| SpokenTurn::new(role, content);
+        let before = vec![turn("system", "is"), turn("user", "its"), turn("assistant", "food")];
+        let prompt = Prompt { before, question: "plum".into() };
+        for (turn, expected) in [
+            (Turn::User, "<s> is its <answer> food </s> plum <wit:2> <answer>"),
+            (Turn::System, "<s> is <wit:2> its <answer> food </s> plum <answer>"),
+        ] {
+            let codec = PromptCodecConfig { turn, ..PromptCodecConfig::one_token() };
+            let policy = PolicyFolder::new(lm.clone(), schema.clone(), codec).unwrap();
+            let expected: Vec<u32> =
+                expected.split(' ').map(|token| lm.tokenizer.token_id(token).unwrap()).collect();
+            assert_eq!(policy.encode(&prompt, &request).unwrap(), expected);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use moslim_data::PromptCodec;
+use moslim_data::{Prompt, PromptCodec};
 use moslim_lm::{ModelConfig, TokenIds, Tokenizer};
 
 use crate::{Datasets, Error, ModelRecipe, Recipe, model_folder};
@@ -37,9 +37,13 @@ pub(crate) fn shape_and_tokenizer(
             tie_word_embeddings,
         } => {
             let codec = PromptCodec::new(recipe.codec.clone(), &datasets.schema)?;
-            let questions_and_answers = datasets.sft.iter().flat_map(|(question, answer)| [question, answer]);
-            let corpus: Vec<&str> =
-                questions_and_answers.chain(texts.iter().map(|(_, text)| text)).map(String::as_str).collect();
+            let of_exchange = |(prompt, answer)| {
+                let (prompt, answer): (&Prompt, &String) = (prompt, answer);
+                let before = prompt.before.iter().map(|turn| turn.content.as_str());
+                before.chain([prompt.question.as_str(), answer.as_str()])
+            };
+            let said = datasets.sft.iter().flat_map(|(prompt, answer)| of_exchange((prompt, answer)));
+            let corpus: Vec<&str> = said.chain(texts.iter().map(|(_, text)| text.as_str())).collect();
             let mut whole_tokens: Vec<String> = match request_tokens {
                 true => {
                     codec.items().iter().flat_map(|item| item.split_whitespace().map(String::from)).collect()

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use foldhash::quality::FixedState;
 use indexmap::IndexSet;
 
-use crate::{LabeledResponse, Level};
+use crate::{LabeledResponse, Level, Prompt};
 
 /// Prompts and answers by their hashes, and labels by the few combinations there are.
 #[derive(Default)]
@@ -19,8 +19,8 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Notes a prompt.
-    pub fn prompt(&mut self, prompt: &str) {
-        let key = hash(&prompt);
+    pub fn prompt(&mut self, prompt: &Prompt) {
+        let key = hash(prompt);
         self.prompts.shard(key).insert(key, ());
     }
 

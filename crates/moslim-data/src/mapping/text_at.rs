@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::MappingError;
-use crate::ValuePath;
-use crate::conversation::{as_text, turns_of};
+use crate::prompt::{turns_in, turns_of};
 use crate::rows::RowValue;
 use crate::value_path::{Entry, shortened};
+use crate::{Prompt, SpokenTurn, ValuePath};
 
 /// Where a text stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,9 +42,22 @@ pub struct TextPart {
     /// Whether it divides the text where it stands first instead.
     #[serde(default)]
     pub at_first: bool,
-    /// Which side of the divider, or of a list of turns: what comes before the last one, or the last one.
+    /// What stands before every turn in a text that is a conversation.
+    #[serde(default)]
+    pub speakers: Option<Speakers>,
+    /// Which side of the divider, or of the turns: what comes before the last one, or the last one.
     #[serde(default)]
     pub side: Option<Side>,
+}
+
+/// What stands before every turn in a text that is a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Speakers {
+    /// Before what the user says, such as `\n\nHuman:`.
+    pub user: String,
+    /// Before what the assistant says.
+    pub assistant: String,
 }
 
 /// A side of a conversation.
@@ -72,10 +85,26 @@ impl TextAt {
         }
     }
 
+    /// A text, or the last of several turns.
     pub(super) fn read(&self, entry: Entry<'_>) -> Result<String, MappingError> {
-        match self.path().find(entry) {
-            None | Some(RowValue::Null) => Err(MappingError::Missing { path: self.path().clone() }),
-            Some(value) => self.of(value),
+        match self.found(self.value(entry)?)? {
+            Found::Text(text) => Ok(text),
+            Found::Turns(mut turns) => match turns.pop() {
+                Some(last) => Ok(last.content),
+                None => Err(self.no_text("no turns")),
+            },
+        }
+    }
+
+    /// A question, or a conversation that ends in one.
+    pub(super) fn prompt(&self, entry: Entry<'_>) -> Result<Prompt, MappingError> {
+        let prompt = match self.found(self.value(entry)?)? {
+            Found::Text(text) => text.into(),
+            Found::Turns(turns) => Prompt::of_turns(turns).map_err(|role| self.last_turn(role, "user"))?,
+        };
+        match prompt.is_empty() {
+            true => Err(MappingError::Empty { path: self.path().clone() }),
+            false => Ok(prompt),
         }
     }
 
@@ -83,32 +112,80 @@ impl TextAt {
     pub(super) fn read_all(&self, entry: Entry<'_>) -> Vec<Result<String, MappingError>> {
         match self.path().find_all(entry).as_slice() {
             [] | [_] => vec![self.read(entry)],
-            values => values.iter().map(|value| self.of(value)).collect(),
+            values => values
+                .iter()
+                .map(|value| match self.found(value)? {
+                    Found::Text(text) => Ok(text),
+                    Found::Turns(turns) => turns
+                        .into_iter()
+                        .next_back()
+                        .map(|turn| turn.content)
+                        .ok_or_else(|| self.no_text("no turns")),
+                })
+                .collect(),
         }
     }
 
-    fn of(&self, value: &RowValue<'_>) -> Result<String, MappingError> {
-        let path = self.path();
-        let no_text = || MappingError::NoText { path: path.clone(), found: shortened(&value.to_string()) };
-        match (self, value) {
-            (Self::Whole(_), RowValue::Str(text)) => Ok(text.to_string()),
-            (Self::Whole(_), turns) => turns_of(turns).map(|turns| as_text(&turns)).ok_or_else(no_text),
-            (Self::Part(part), RowValue::Str(text)) => part.of(text),
+    fn value<'a>(&self, entry: Entry<'a>) -> Result<&'a RowValue<'a>, MappingError> {
+        match self.path().find(entry) {
+            None | Some(RowValue::Null) => Err(MappingError::Missing { path: self.path().clone() }),
+            Some(value) => Ok(value),
+        }
+    }
+
+    fn last_turn(&self, role: String, expected: &'static str) -> MappingError {
+        MappingError::LastTurn { path: self.path().clone(), role, expected }
+    }
+
+    fn no_text(&self, found: &str) -> MappingError {
+        MappingError::NoText { path: self.path().clone(), found: shortened(found) }
+    }
+
+    /// The part of a value that is meant.
+    fn found(&self, value: &RowValue<'_>) -> Result<Found, MappingError> {
+        let (part, mut turns) = match (self, value) {
+            (Self::Whole(_), RowValue::Str(text)) => return Ok(Found::Text(text.to_string())),
+            (Self::Part(part), RowValue::Str(text)) => {
+                let text = part.cut(text);
+                match &part.speakers {
+                    None => return part.divided(text).map(Found::Text),
+                    Some(Speakers { user, assistant }) => (Some(part), turns_in(text, user, assistant)),
+                }
+            }
             (Self::Part(part), turns) => {
-                let turns = turns_of(turns).ok_or_else(no_text)?;
-                let (last, before) = turns.split_last().ok_or_else(no_text)?;
-                Ok(match part.side {
-                    Some(Side::Before) => as_text(before),
-                    Some(Side::Last) => last.content.clone(),
-                    None => as_text(&turns),
-                })
+                (Some(part), turns_of(turns).ok_or_else(|| self.no_text(&value.to_string()))?)
+            }
+            (Self::Whole(_), turns) => {
+                (None, turns_of(turns).ok_or_else(|| self.no_text(&value.to_string()))?)
+            }
+        };
+        if turns.is_empty() {
+            return Err(self.no_text(&value.to_string()));
+        }
+        match part.and_then(|part| part.side) {
+            None => {}
+            Some(Side::Before) => drop(turns.pop()),
+            Some(Side::Last) => {
+                let last = turns.split_off(turns.len() - 1);
+                match last[0].role.as_str() {
+                    "user" => return Err(self.last_turn("user".into(), "assistant")),
+                    _ => turns = last,
+                }
             }
         }
+        Ok(Found::Turns(turns))
     }
 }
 
+/// What stands at a place.
+enum Found {
+    Text(String),
+    Turns(Vec<SpokenTurn>),
+}
+
 impl TextPart {
-    fn of(&self, text: &str) -> Result<String, MappingError> {
+    /// What is left of a text when its ends are cut off.
+    fn cut<'a>(&self, text: &'a str) -> &'a str {
         let cut = |text, part: &Option<String>, cut: for<'t> fn(&'t str, &str) -> Option<&'t str>| match part
         {
             Some(part) => cut(text, part).unwrap_or(text),
@@ -117,7 +194,11 @@ impl TextPart {
         let text = cut(text, &self.after, |text, part| Some(text.split_once(part)?.1.trim_start()));
         let text = cut(text, &self.until, |text, part| Some(text.split_once(part)?.0.trim_end()));
         let text = cut(text, &self.prefix, |text, part| text.strip_prefix(part));
-        let text = cut(text, &self.suffix, |text, part| text.strip_suffix(part));
+        cut(text, &self.suffix, |text, part| text.strip_suffix(part))
+    }
+
+    /// The side of the divider that is meant.
+    fn divided(&self, text: &str) -> Result<String, MappingError> {
         let Some(divider) = &self.divider else { return Ok(text.into()) };
         let undivided = || MappingError::Undivided { path: self.at.clone(), divider: divider.clone() };
         let sides = match self.at_first {

@@ -1,5 +1,6 @@
 //! `moslim data inspect`
 
+use moslim_reward_model::messages;
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
@@ -120,10 +121,10 @@ fn show(example: &Example, tokenizer: Option<&Tokenizer>) -> Result<Shown, LmErr
     let Example { prompt, response, rejected, labels } = example;
     let whole = |response: &Option<String>| match (tokenizer, response) {
         (None, Some(response)) => Ok(format!("{prompt}\n→ {response}")),
-        (None, None) => Ok(prompt.clone()),
-        (Some(tokenizer), None) => tokenizer.decode_whole(&tokenizer.encode_prompt(prompt)?),
+        (None, None) => Ok(prompt.to_string()),
+        (Some(tokenizer), None) => tokenizer.decode_whole(&tokenizer.encode_chat(&messages(prompt))?),
         (Some(tokenizer), Some(response)) => {
-            let (prompt, response) = tokenizer.encode_exchange(prompt, response)?;
+            let (prompt, response) = tokenizer.encode_exchange(&messages(prompt), response)?;
             tokenizer.decode_whole(&[prompt, response].concat())
         }
     };

@@ -1,6 +1,6 @@
 //! Asking a policy for levels on held-out questions, and judging what it answers.
 
-use moslim_data::{Level, Request};
+use moslim_data::{Level, Prompt, Request};
 use moslim_eval::controllability::{Judged, ObjectiveControl, controllability, cross_talk};
 use moslim_eval::stats::mean;
 use moslim_lm::{SamplingParams, TokenRng};
@@ -130,11 +130,11 @@ fn control(
         levels: levels.iter().map(|level| level.map(|level| level as f64)).collect(),
     };
     let requests: Vec<Request> = asked.iter().map(|(_, levels)| as_request(levels)).collect();
-    let questions: Vec<&str> =
-        asked.iter().map(|(number, _)| datasets.held_out_prompts[*number].as_str()).collect();
+    let questions: Vec<&Prompt> =
+        asked.iter().map(|(number, _)| &datasets.held_out_prompts[*number]).collect();
     let rng = TokenRng::new(run.seed(Purpose::Evaluation), asking as u64);
     let responses = answer(policy, &questions, &requests, params, &rng)?.0;
-    let texts: Vec<(&str, &str)> =
+    let texts: Vec<(&Prompt, &str)> =
         questions.iter().copied().zip(responses.iter().map(String::as_str)).collect();
 
     let levels = judge.levels(&texts)?;
@@ -154,7 +154,7 @@ fn control(
         controllability(judged, &datasets.schema, resamples, &mut run.rng(Purpose::Bootstrap))
     };
     let samples = (0..asked.len().min(N_SAMPLES)).map(|row| Sample {
-        question: questions[row].into(),
+        question: questions[row].to_string(),
         request: requests[row].clone(),
         response: responses[row].clone(),
         achieved: levels[row].clone(),
@@ -174,19 +174,19 @@ fn plain(
     judge: &Judge,
     params: &SamplingParams,
 ) -> Result<Plain, Error> {
-    let questions: Vec<&str> =
-        datasets.held_out_prompts.iter().flat_map(|question| [question.as_str(); PLAIN_ANSWERS]).collect();
+    let questions: Vec<&Prompt> =
+        datasets.held_out_prompts.iter().flat_map(|question| [question; PLAIN_ANSWERS]).collect();
     let free = Request::free(&datasets.schema);
     let requests = vec![free; questions.len()];
     let rng = TokenRng::new(run.seed(Purpose::Evaluation), 2);
     let (responses, lengths) = answer(policy, &questions, &requests, params, &rng)?;
-    let texts: Vec<(&str, &str)> =
+    let texts: Vec<(&Prompt, &str)> =
         questions.iter().copied().zip(responses.iter().map(String::as_str)).collect();
     let levels = judge.levels(&texts)?;
     let mean_level =
         |objective: usize| mean(&levels.iter().map(|levels| levels[objective] as f64).collect::<Vec<_>>());
     let samples = (0..questions.len()).step_by(PLAIN_ANSWERS).take(N_SAMPLES).map(|row| Sample {
-        question: questions[row].into(),
+        question: questions[row].to_string(),
         request: requests[row].clone(),
         response: responses[row].clone(),
         achieved: levels[row].clone(),
@@ -202,12 +202,12 @@ fn plain(
 /// The answers as text, and their lengths in tokens.
 fn answer(
     policy: &PolicyFolder,
-    questions: &[&str],
+    questions: &[&Prompt],
     requests: &[Request],
     params: &SamplingParams,
     rng: &TokenRng,
 ) -> Result<(Vec<String>, Vec<f64>), Error> {
-    let pairs: Vec<(&str, &Request)> = questions.iter().copied().zip(requests).collect();
+    let pairs: Vec<(&Prompt, &Request)> = questions.iter().copied().zip(requests).collect();
     let answers = policy.answer(&pairs, params, rng)?;
     Ok(answers.into_iter().map(|(text, length)| (text, length as f64)).unzip())
 }

@@ -1,5 +1,6 @@
 //! How scores moved while the policy was trained: by the reward model and by the judge.
 
+use moslim_data::Prompt;
 use moslim_eval::overoptimization::{Point, parting_point};
 use moslim_eval::stats::mean;
 use moslim_reward_mapping::ClassProbabilities;
@@ -29,11 +30,8 @@ impl Curves {
         let snapshots: Vec<Snapshot> = read_log(&run.folder, "snapshots")?;
         let mut points = Vec::new();
         for snapshot in &snapshots {
-            let texts: Vec<(&str, &str)> = snapshot
-                .answers
-                .iter()
-                .map(|answer| (answer.question.as_str(), answer.response.as_str()))
-                .collect();
+            let texts: Vec<(&Prompt, &str)> =
+                snapshot.answers.iter().map(|answer| (&answer.question, answer.response.as_str())).collect();
             let levels = judge.levels(&texts)?;
             let n_levels = reward.n_levels();
             let gold: Vec<f64> = levels

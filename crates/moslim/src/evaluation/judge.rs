@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moslim_data::Level;
+use moslim_data::{Level, Prompt};
 use moslim_eval::classification::HeadReport;
 use moslim_reward_model::RewardModelFolder;
 use moslim_testbed::{Gold, World};
@@ -51,12 +51,12 @@ impl Judge {
         }
     }
 
-    /// The levels of answers, given as question and answer text. `[n_answers][n_objectives]`
-    pub(super) fn levels(&self, answers: &[(&str, &str)]) -> Result<Vec<Vec<Level>>, Error> {
+    /// The levels of answers, given as prompt and answer text. `[n_answers][n_objectives]`
+    pub(super) fn levels(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<Vec<Level>>, Error> {
         match self {
             Self::Gold(gold) => answers
                 .iter()
-                .map(|(question, answer)| match gold.levels(question, answer) {
+                .map(|(question, answer)| match gold.levels(&question.question, answer) {
                     Some(levels) => Ok(levels.to_vec()),
                     None => Err(Error::Unusable {
                         place: format!("question `{question}`"),
@@ -91,15 +91,15 @@ pub(super) fn head_reports(
     reward_model: &RewardModelFolder,
 ) -> Result<Vec<HeadReport>, Error> {
     let records = &datasets.held_out;
-    let answers: Vec<(&str, &str)> =
-        records.iter().map(|record| (record.prompt.as_str(), record.response.as_str())).collect();
+    let answers: Vec<(&Prompt, &str)> =
+        records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
     let probabilities = classify(reward_model, &answers)?;
     let mut numbers = BTreeMap::new();
     let prompts: Vec<usize> = records
         .iter()
         .map(|record| {
             let next = numbers.len();
-            *numbers.entry(record.prompt.as_str()).or_insert(next)
+            *numbers.entry(&record.prompt).or_insert(next)
         })
         .collect();
     let mut rng = run.rng(Purpose::Bootstrap);

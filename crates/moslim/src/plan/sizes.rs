@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use moslim_data::LabeledResponse;
 use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
+use moslim_reward_model::messages;
 
 use super::{Plan, StagePlan};
 use crate::stages::{LONGEST_ROLLOUT, check_context};
@@ -205,7 +206,7 @@ impl Sizes<'_> {
 /// How long prompts, and prompts with answers, are in tokens.
 fn lengths(tokenizer: &Tokenizer, records: &[LabeledResponse]) -> Result<(Vec<usize>, Vec<usize>), LmError> {
     let of = |record: &LabeledResponse| {
-        let (prompt, response) = tokenizer.encode_exchange(&record.prompt, &record.response)?;
+        let (prompt, response) = tokenizer.encode_exchange(&messages(&record.prompt), &record.response)?;
         Ok((prompt.len(), prompt.len() + response.len()))
     };
     records.iter().take(MEASURED_TEXTS).map(of).collect()

@@ -2,8 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use moslim_data::{PreferenceSampler, Request};
+use moslim_data::{PreferenceSampler, Prompt, Request};
 use moslim_lm::{EpochBatches, LoraConfig, Precision, TokenRng, write_folder, write_text};
+use moslim_reward_model::messages;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -40,7 +41,7 @@ pub(crate) struct Snapshot {
 /// One answer of a [`Snapshot`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotAnswer {
-    pub question: String,
+    pub question: Prompt,
     pub request: Request,
     pub response: String,
     /// The score that training maximises.
@@ -171,14 +172,14 @@ fn fitting_prompts<'a>(
     run: &Run,
     datasets: &'a Datasets,
     start: &PolicyFolder,
-) -> Result<Vec<&'a str>, Error> {
+) -> Result<Vec<&'a Prompt>, Error> {
     let highest = datasets.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64));
     let request = Request { levels: highest.collect() };
     let longest_answer = run.recipe.policy.rloo.sampling.max_new_tokens;
-    let rollouts: Vec<(&str, usize)> = datasets
+    let rollouts: Vec<(&Prompt, usize)> = datasets
         .train_prompts
         .iter()
-        .map(|prompt| Ok((prompt.as_str(), start.encode(prompt, &request)?.len() + longest_answer)))
+        .map(|prompt| Ok((prompt, start.encode(prompt, &request)?.len() + longest_answer)))
         .collect::<Result<_, Error>>()?;
     let fitting = fitting(run, &start.lm.config, LONGEST_ROLLOUT, rollouts, |(_, length)| *length)?;
     Ok(fitting.into_iter().map(|(prompt, _)| prompt).collect())
@@ -194,26 +195,21 @@ fn hold_unasked(
     const ANSWERS: usize = 512;
     let recipe = &run.recipe.policy;
     let free = Request::free(&datasets.schema);
-    let questions: Vec<(&str, &Request)> = datasets
-        .train_prompts
-        .iter()
-        .cycle()
-        .take(ANSWERS)
-        .map(|question| (question.as_str(), &free))
-        .collect();
+    let questions: Vec<(&Prompt, &Request)> =
+        datasets.train_prompts.iter().cycle().take(ANSWERS).map(|question| (question, &free)).collect();
     let rng = TokenRng::new(run.seed(Purpose::OrdinaryAnswers), 0);
     let answers = start.with_model(start.lm.model.valid()).answer(&questions, &recipe.rloo.sampling, &rng)?;
-    let ordinary: Vec<(&str, &str)> =
+    let ordinary: Vec<(&Prompt, &str)> =
         questions.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
     reward.hold_unasked(recipe.unasked_coef, &ordinary)
 }
 
 /// A prompt of policy optimisation from a question and a request.
-fn policy_prompt(policy: &PolicyFolder, question: &str, request: Request) -> Result<PolicyPrompt, Error> {
+fn policy_prompt(policy: &PolicyFolder, prompt: &Prompt, request: Request) -> Result<PolicyPrompt, Error> {
     Ok(PolicyPrompt {
-        text: question.into(),
-        tokens: policy.encode(question, &request)?,
-        plain_tokens: policy.lm.tokenizer.encode_prompt(question)?,
+        prompt: prompt.clone(),
+        tokens: policy.encode(prompt, &request)?,
+        plain_tokens: policy.lm.tokenizer.encode_chat(&messages(prompt))?,
         request,
     })
 }
@@ -233,13 +229,14 @@ fn snapshot(
     let one = moslim_data::RequestMix { one: 1.0, ..moslim_data::RequestMix::default() };
     let sampler = PreferenceSampler::new(one, &datasets.schema)?;
     let questions = datasets.held_out_prompts.iter().cycle().take(recipe.eval_answers);
-    let asked: Vec<(&str, Request)> =
-        questions.map(|question| (question.as_str(), sampler.sample(&mut rng))).collect();
+    let asked: Vec<(&Prompt, Request)> =
+        questions.map(|question| (question, sampler.sample(&mut rng))).collect();
     let now = start.with_model(rloo.policy().valid());
-    let pairs: Vec<(&str, &Request)> = asked.iter().map(|(question, request)| (*question, request)).collect();
+    let pairs: Vec<(&Prompt, &Request)> =
+        asked.iter().map(|(question, request)| (*question, request)).collect();
     let rng = TokenRng::new(run.seed(Purpose::Snapshots), step as u64);
     let answers = now.answer(&pairs, &recipe.rloo.sampling, &rng)?;
-    let exchanges: Vec<(&str, &str)> =
+    let exchanges: Vec<(&Prompt, &str)> =
         pairs.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
     let requests: Vec<&Request> = pairs.iter().map(|(_, request)| *request).collect();
     let proxies = reward.score_texts(&exchanges, &requests)?;
@@ -247,7 +244,7 @@ fn snapshot(
         .iter()
         .zip(answers.iter().zip(proxies))
         .map(|((question, request), ((response, _), proxy))| SnapshotAnswer {
-            question: (*question).into(),
+            question: (*question).clone(),
             request: request.clone(),
             response: response.clone(),
             proxy,

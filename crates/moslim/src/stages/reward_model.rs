@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::module::Module;
-use moslim_data::LabeledResponse;
+use moslim_data::{LabeledResponse, Prompt};
 use moslim_reward_mapping::TargetStats;
 use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, RewardModelFolder, fit};
 
@@ -108,11 +108,11 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
         model: model.merged().valid(),
     };
     // The statistics come from the answers the model was trained on: they say how its probabilities are spread.
-    let calibration: Vec<(&str, &str)> = training
+    let calibration: Vec<(&Prompt, &str)> = training
         .records
         .iter()
         .take(MAX_CALIBRATION)
-        .map(|record| (record.prompt.as_str(), record.response.as_str()))
+        .map(|record| (&record.prompt, record.response.as_str()))
         .collect();
     let stats = TargetStats::from_probabilities(&classify(&reward_model, &calibration)?)?;
     let card = model_card(run, datasets, training.part, None)?;

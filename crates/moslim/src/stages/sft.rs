@@ -1,5 +1,6 @@
 //! The language model before policy optimisation.
 
+use moslim_reward_model::messages;
 use std::path::PathBuf;
 
 use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
@@ -48,7 +49,7 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         let examples: Vec<(Vec<u32>, Vec<u32>)> = datasets
             .sft
             .iter()
-            .map(|(question, answer)| tokenizer.encode_exchange(question, answer))
+            .map(|(prompt, answer)| tokenizer.encode_exchange(&messages(prompt), answer))
             .collect::<Result<_, _>>()?;
         let examples =
             fitting(run, &lm.config, "answer", examples, |(prompt, answer)| prompt.len() + answer.len())?;

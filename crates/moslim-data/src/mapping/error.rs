@@ -1,0 +1,91 @@
+//! What can be wrong with a row.
+
+use thiserror::Error;
+
+use crate::ValuePath;
+
+/// Why a row gives no record.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum MappingError {
+    /// There is nothing where a text should be.
+    #[error("{path}: nothing there, expected a text")]
+    Missing {
+        /// Where it was looked for.
+        path: ValuePath,
+    },
+    /// The value is no text.
+    #[error("{path}: {found}, expected a text or a list of turns")]
+    NoText {
+        /// Where it stands.
+        path: ValuePath,
+        /// What stands there.
+        found: String,
+    },
+    /// A prompt says nothing.
+    #[error("{path}: empty, expected a text")]
+    Empty {
+        /// Where it stands.
+        path: ValuePath,
+    },
+    /// A conversation does not end where an answer can follow.
+    #[error("{path}: the last turn is the {role}'s, expected the {expected}'s")]
+    LastTurn {
+        /// Where it stands.
+        path: ValuePath,
+        /// Who speaks last.
+        role: String,
+        /// Who should: the user before an answer, the assistant in one.
+        expected: &'static str,
+    },
+    /// The text cannot be divided.
+    #[error("{path}: found no {divider:?}")]
+    Undivided {
+        /// Where it stands.
+        path: ValuePath,
+        /// What should divide it.
+        divider: String,
+    },
+    /// A label is no level of its objective.
+    #[error("{objective}: found {found}, expected {expected}")]
+    Level {
+        /// The objective.
+        objective: String,
+        /// The value.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A weight is no positive number.
+    #[error("weight: found {found}, expected a number above 0")]
+    Weight {
+        /// What stands there.
+        found: String,
+    },
+    /// Quantiles need the files that they are quantiles of.
+    #[error("{objective}: bins = \"quantiles\" before the values were read, expected numbers")]
+    Quantiles {
+        /// The objective.
+        objective: String,
+    },
+    /// A rank is no number.
+    #[error("{path}: found {found}, expected a number")]
+    Rank {
+        /// Where it stands.
+        path: ValuePath,
+        /// What stands there.
+        found: String,
+    },
+    /// Neither answer of a pair is preferred.
+    #[error("the two answers are judged equal")]
+    Equal,
+    /// What is compared is not two answers to one prompt.
+    #[error("the two conversations differ before their last answers")]
+    DifferentPrompts,
+}
+
+impl MappingError {
+    /// Whether a row is not wrong, but says nothing to learn from.
+    pub(crate) fn is_no_mistake(&self) -> bool {
+        matches!(self, Self::Equal | Self::DifferentPrompts)
+    }
+}

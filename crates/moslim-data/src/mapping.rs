@@ -13,7 +13,7 @@ use crate::record::Source;
 use crate::record_json::as_weight;
 use crate::rows::RowValue;
 use crate::value_path::{Entry, as_number, scalar, shortened};
-use crate::{Comparison, Item, LabeledResponse, Level, Objective, ObjectiveSchema, ValuePath};
+use crate::{Comparison, Item, LabeledResponse, Level, Objective, ObjectiveSchema, Prompt, ValuePath};
 
 pub(crate) use quantiles::with_quantiles;
 
@@ -74,15 +74,13 @@ pub struct AnswerMapping {
 pub struct ComparisonMapping {
     /// What they are compared in: a name, or where it stands.
     pub objective: NameAt,
-    /// The prompt.
-    pub prompt: TextAt,
+    /// The prompt; without it the answers are conversations, and the prompt is what both begin with, up to a turn of the user.
+    #[serde(default)]
+    pub prompt: Option<TextAt>,
     /// The answer that is preferred.
     pub chosen: TextAt,
     /// The other one.
     pub rejected: TextAt,
-    /// The prompt of the other one, where it has its own; a pair whose prompts differ is dropped.
-    #[serde(default)]
-    pub rejected_prompt: Option<TextAt>,
     /// Where a value says which of the two is preferred, the values that mean the second; then they change places.
     #[serde(default)]
     pub swapped: Option<OneOf>,
@@ -243,15 +241,19 @@ impl ComparisonMapping {
         if is(&self.equal) {
             return Err(MappingError::Equal);
         }
-        let (mut chosen, mut rejected) = (self.chosen.read(entry)?, self.rejected.read(entry)?);
+        let (prompt, mut chosen, mut rejected) = match &self.prompt {
+            Some(prompt) => {
+                let answers = (self.chosen.read(entry)?, self.rejected.read(entry)?);
+                (prompt.prompt(entry)?, answers.0, answers.1)
+            }
+            None => Prompt::shared(self.chosen.turns(entry)?, self.rejected.turns(entry)?)
+                .ok_or(MappingError::DifferentPrompts)?,
+        };
+        if chosen == rejected {
+            return Err(MappingError::Same);
+        }
         if is(&self.swapped) {
             std::mem::swap(&mut chosen, &mut rejected);
-        }
-        let prompt = self.prompt.prompt(entry)?;
-        if let Some(other) = &self.rejected_prompt
-            && other.prompt(entry)? != prompt
-        {
-            return Err(MappingError::DifferentPrompts);
         }
         Ok(Comparison { prompt, objective: self.objective.read(entry)?, chosen, rejected })
     }

@@ -59,15 +59,8 @@ impl Prompt {
             return Cow::Borrowed(&self.question);
         }
         let turns = self.before.iter().map(|turn| (turn.role.as_str(), turn.content.as_str()));
-        let named = turns.chain([("user", self.question.as_str())]).map(|(role, content)| {
-            let speaker = match role {
-                "user" => "Human",
-                "assistant" => "Assistant",
-                "system" => "System",
-                other => other,
-            };
-            format!("{speaker}: {content}")
-        });
+        let named =
+            turns.chain([("user", self.question.as_str())]).map(|(role, content)| spoken(role, content));
         Cow::Owned(named.collect::<Vec<_>>().join("\n\n"))
     }
 
@@ -78,6 +71,17 @@ impl Prompt {
             Some(last) => Err(last.role),
             None => Err("nobody".into()),
         }
+    }
+
+    /// What two conversations begin with, up to a turn of the user, and how each goes on; `None` if there is no such turn.
+    pub(crate) fn shared(one: Vec<SpokenTurn>, other: Vec<SpokenTurn>) -> Option<(Self, String, String)> {
+        let n_equal = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+        // An answer follows, be it an empty one.
+        let n_shared = n_equal.min(one.len().saturating_sub(1)).min(other.len().saturating_sub(1));
+        let n_shared = one[..n_shared].iter().rposition(|turn| turn.role == "user")? + 1;
+        let (prompt, one) = one.split_at(n_shared);
+        let prompt = Self::of_turns(prompt.to_vec()).ok()?;
+        Some((prompt, continuation(one), continuation(&other[n_shared..])))
     }
 
     /// Whether nothing is asked.
@@ -102,6 +106,24 @@ impl fmt::Display for Prompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
     }
+}
+
+/// A turn as text.
+fn spoken(role: &str, content: &str) -> String {
+    let speaker = match role {
+        "user" => "Human",
+        "assistant" => "Assistant",
+        "system" => "System",
+        other => other,
+    };
+    format!("{speaker}: {content}")
+}
+
+/// An answer as one text: a turn as it is; what was said after it, as some answers make up themselves, as `Human: …`.
+fn continuation(turns: &[SpokenTurn]) -> String {
+    let Some((first, rest)) = turns.split_first() else { return String::new() };
+    let rest = rest.iter().map(|turn| spoken(&turn.role, &turn.content));
+    [first.content.clone()].into_iter().chain(rest).collect::<Vec<_>>().join("\n\n")
 }
 
 /// A prompt as files write it.

@@ -137,9 +137,16 @@ fn hh_rlhf_shares_all_turns_but_the_last() {
         items("hh-rlhf", &json!({"chosen": chosen, "rejected": rejected})).remove(0).unwrap_err()
     };
     let whole = format!("{before}\n\nAssistant: Because.");
-    let other = whole.replace("Hello", "Hallo");
-    assert_eq!(error(&whole, &other), "the two conversations differ before their last answers");
-    assert_eq!(error(before, &whole), "chosen: the last turn is the user's, expected the assistant's");
+    assert_eq!(error(&whole, &whole), "the two answers are the same");
+    assert_eq!(
+        error(&whole, &whole.replace("Hi", "Ho")),
+        "the two conversations do not begin with the same question"
+    );
+    // Where they part before the last turn, each answer is all that follows.
+    let row = json!({"chosen": whole, "rejected": whole.replace("Hello", "Hallo")});
+    let [chosen, rejected] =
+        ["Hello", "Hallo"].map(|hello| format!("{hello}\n\nHuman: Why?\n\nAssistant: Because."));
+    assert_eq!(items("hh-rlhf", &row), [pair("preference", "Hi", &chosen, &rejected)]);
     assert_eq!(error(&whole, "x"), "rejected: \"x\", expected a text or a list of turns");
 }
 

@@ -27,15 +27,21 @@ pub enum MappingError {
         /// Where it stands.
         path: ValuePath,
     },
+    /// A text is no conversation.
+    #[error("{path}: {found}, expected a conversation")]
+    NoTurns {
+        /// Where it stands.
+        path: ValuePath,
+        /// What stands there.
+        found: String,
+    },
     /// A conversation does not end where an answer can follow.
-    #[error("{path}: the last turn is the {role}'s, expected the {expected}'s")]
+    #[error("{path}: the last turn is the {role}'s, expected the user's")]
     LastTurn {
         /// Where it stands.
         path: ValuePath,
         /// Who speaks last.
         role: String,
-        /// Who should: the user before an answer, the assistant in one.
-        expected: &'static str,
     },
     /// The text cannot be divided.
     #[error("{path}: found no {divider:?}")]
@@ -78,14 +84,17 @@ pub enum MappingError {
     /// Neither answer of a pair is preferred.
     #[error("the two answers are judged equal")]
     Equal,
+    /// The two answers are one.
+    #[error("the two answers are the same")]
+    Same,
     /// What is compared is not two answers to one prompt.
-    #[error("the two conversations differ before their last answers")]
+    #[error("the two conversations do not begin with the same question")]
     DifferentPrompts,
 }
 
 impl MappingError {
     /// Whether a row is not wrong, but says nothing to learn from.
     pub(crate) fn is_no_mistake(&self) -> bool {
-        matches!(self, Self::Equal | Self::DifferentPrompts)
+        matches!(self, Self::Equal | Self::Same | Self::DifferentPrompts)
     }
 }

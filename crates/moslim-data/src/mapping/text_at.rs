@@ -100,11 +100,22 @@ impl TextAt {
     pub(super) fn prompt(&self, entry: Entry<'_>) -> Result<Prompt, MappingError> {
         let prompt = match self.found(self.value(entry)?)? {
             Found::Text(text) => text.into(),
-            Found::Turns(turns) => Prompt::of_turns(turns).map_err(|role| self.last_turn(role, "user"))?,
+            Found::Turns(turns) => Prompt::of_turns(turns)
+                .map_err(|role| MappingError::LastTurn { path: self.path().clone(), role })?,
         };
         match prompt.is_empty() {
             true => Err(MappingError::Empty { path: self.path().clone() }),
             false => Ok(prompt),
+        }
+    }
+
+    /// A conversation.
+    pub(super) fn turns(&self, entry: Entry<'_>) -> Result<Vec<SpokenTurn>, MappingError> {
+        match self.found(self.value(entry)?)? {
+            Found::Turns(turns) => Ok(turns),
+            Found::Text(text) => {
+                Err(MappingError::NoTurns { path: self.path().clone(), found: shortened(&text) })
+            }
         }
     }
 
@@ -131,10 +142,6 @@ impl TextAt {
             None | Some(RowValue::Null) => Err(MappingError::Missing { path: self.path().clone() }),
             Some(value) => Ok(value),
         }
-    }
-
-    fn last_turn(&self, role: String, expected: &'static str) -> MappingError {
-        MappingError::LastTurn { path: self.path().clone(), role, expected }
     }
 
     fn no_text(&self, found: &str) -> MappingError {
@@ -165,13 +172,7 @@ impl TextAt {
         match part.and_then(|part| part.side) {
             None => {}
             Some(Side::Before) => drop(turns.pop()),
-            Some(Side::Last) => {
-                let last = turns.split_off(turns.len() - 1);
-                match last[0].role.as_str() {
-                    "user" => return Err(self.last_turn("user".into(), "assistant")),
-                    _ => turns = last,
-                }
-            }
+            Some(Side::Last) => drop(turns.drain(..turns.len() - 1)),
         }
         Ok(Found::Turns(turns))
     }

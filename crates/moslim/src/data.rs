@@ -10,6 +10,7 @@ use crate::manifest::PLAIN_TEXT;
 use crate::{DataFile, DataRecipe, Error, Recipe};
 
 /// Everything a run learns from and is measured on.
+#[derive(Clone)]
 pub struct Datasets {
     /// What was read from files.
     pub summary: Option<String>,

@@ -13,7 +13,7 @@ use moslim_eval::stats::mean;
 
 use crate::model_card::rewrite_cards;
 use crate::run::{POLICY_FOLDER, read_log};
-use crate::stages::{PolicyLogStep, read_policy, read_reward, read_start};
+use crate::stages::{PolicyLogStep, read_policy, read_reward, read_start, with_fitting_held_out};
 use crate::{Datasets, Error, PolicyFolder, Run};
 
 use asking::{Measured, measure, measure_briefly};
@@ -45,6 +45,7 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
     let judge = Judge::of(run)?;
     let start = read_start(run, &run.device)?;
     let policy = read_policy(run, &run.device)?;
+    let datasets = &with_fitting_held_out(run, datasets, &start)?;
     let reward = read_reward(run, &policy)?;
     let mut progress = run.progress.stage(STAGE, 4 + ablations.len());
     let mut done = |what: &str| {

@@ -11,7 +11,9 @@ use moslim_lm::ModelConfig;
 
 use crate::{Available, Datasets, Error, Plan, Run};
 
-pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
+pub(crate) use policy::{
+    PolicyLogStep, Snapshot, read_policy, read_reward, read_start, with_fitting_held_out,
+};
 
 /// Runs a stage and notes its seconds.
 fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {

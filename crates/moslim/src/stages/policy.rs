@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use moslim_data::{PreferenceSampler, Prompt, Request};
+use moslim_data::{LabeledResponse, PreferenceSampler, Prompt, Request};
 use moslim_lm::{EpochBatches, LoraConfig, Precision, TokenRng, write_folder, write_text};
 use moslim_reward_model::messages;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
@@ -98,6 +98,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let mut requests = run.rng(Purpose::Requests);
     let mut shuffle = run.rng(Purpose::Shuffle);
     let train_prompts = fitting_prompts(run, datasets, &start)?;
+    let measured = with_fitting_held_out(run, datasets, &start)?;
     let order =
         EpochBatches::new(train_prompts.len(), recipe.prompts_per_step, run.seed(Purpose::PromptOrder));
     let rollout_seed = run.seed(Purpose::Rollouts);
@@ -110,7 +111,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let mut rloo = Rloo::new(recipe.rloo.clone(), policy, stops, recipe.max_steps);
     let mut log = run.log("policy")?;
     let mut snapshots = run.log("snapshots")?;
-    snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, 0, 0.0)?)?;
+    snapshots.push(&snapshot(run, &measured, &start, &rloo, &reward, 0, 0.0)?)?;
     let mut progress = run.progress.stage(STAGE, recipe.max_steps);
     let mut n_answers = 0;
     for (index, rows) in order.take(recipe.max_steps).enumerate() {
@@ -141,7 +142,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         let StepStats { score, kl, mean_length, .. } = stats;
         log.push(&PolicyLogStep { step, answers: n_answers, stats })?;
         if step % recipe.eval_steps == 0 || step == recipe.max_steps {
-            snapshots.push(&snapshot(run, datasets, &start, &rloo, &reward, step, kl)?)?;
+            snapshots.push(&snapshot(run, &measured, &start, &rloo, &reward, step, kl)?)?;
         }
         progress.advance(|| format!("score {score:.3} kl {kl:.2} length {mean_length:.0}"));
     }
@@ -173,17 +174,53 @@ fn fitting_prompts<'a>(
     datasets: &'a Datasets,
     start: &PolicyFolder,
 ) -> Result<Vec<&'a Prompt>, Error> {
-    let highest = datasets.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64));
-    let request = Request { levels: highest.collect() };
-    let longest_answer = run.recipe.policy.rloo.sampling.max_new_tokens;
-    let rollouts: Vec<(&Prompt, usize)> = datasets
-        .train_prompts
-        .iter()
-        .map(|prompt| Ok((prompt, start.encode(prompt, &request)?.len() + longest_answer)))
-        .collect::<Result<_, Error>>()?;
+    let rollouts = longest_rollouts(run, &datasets.train_prompts, start)?;
     let fitting = fitting(run, &start.lm.config, LONGEST_ROLLOUT, rollouts, |(_, length)| *length)?;
     Ok(fitting.into_iter().map(|(prompt, _)| prompt).collect())
 }
+
+/// The prompts with their length when they ask for everything and get the longest answer.
+fn longest_rollouts<'a>(
+    run: &Run,
+    prompts: &'a [Prompt],
+    policy: &PolicyFolder,
+) -> Result<Vec<(&'a Prompt, usize)>, Error> {
+    let highest = policy.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64));
+    let request = Request { levels: highest.collect() };
+    let longest_answer = run.recipe.policy.rloo.sampling.max_new_tokens;
+    prompts
+        .iter()
+        .map(|prompt| Ok((prompt, policy.encode(prompt, &request)?.len() + longest_answer)))
+        .collect()
+}
+
+/// The data without the held-out answers and prompts that are longer than the recipe allows; nothing is measured on them.
+///
+/// # Errors
+/// If one is longer than the model was made for, or none is left.
+pub(crate) fn with_fitting_held_out(
+    run: &Run,
+    datasets: &Datasets,
+    policy: &PolicyFolder,
+) -> Result<Datasets, Error> {
+    let PolicyFolder { lm, .. } = policy;
+    let answers = datasets.held_out.iter().map(|record| {
+        let (prompt, response) = lm.tokenizer.encode_exchange(&messages(&record.prompt), &record.response)?;
+        Ok((record, prompt.len() + response.len()))
+    });
+    let answers: Vec<(&LabeledResponse, usize)> = answers.collect::<Result<_, Error>>()?;
+    let answers = fitting(run, &lm.config, "held-out answer", answers, |(_, length)| *length)?;
+    let rollouts = longest_rollouts(run, &datasets.held_out_prompts, policy)?;
+    let rollouts = fitting(run, &lm.config, LONGEST_ROLLOUT_HELD_OUT, rollouts, |(_, length)| *length)?;
+    Ok(Datasets {
+        held_out: answers.into_iter().map(|(record, _)| record.clone()).collect(),
+        held_out_prompts: rollouts.into_iter().map(|(prompt, _)| prompt.clone()).collect(),
+        ..datasets.clone()
+    })
+}
+
+/// What [`fitting`] calls a rollout of the evaluation.
+const LONGEST_ROLLOUT_HELD_OUT: &str = "answer of max_new_tokens to held-out prompt";
 
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.
 fn hold_unasked(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
 use serde_json::json;
 
-use super::{check_context, fitting};
+use super::{check_context, fitting, with_fitting_held_out};
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::start_model::{plain_texts, shape_and_tokenizer};
@@ -17,6 +17,12 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
     let recipe = &run.recipe;
     let texts = plain_texts(recipe)?;
     let mut lm = start_model(run, datasets, &texts)?;
+    // What will be measured at the end is checked before anything is trained.
+    with_fitting_held_out(
+        run,
+        datasets,
+        &PolicyFolder::new(lm.clone(), datasets.schema.clone(), recipe.codec.clone())?,
+    )?;
     let mut log = run.log("sft")?;
     if let Some(pretraining) = &recipe.pretraining {
         let mut windows = Vec::new();

@@ -91,21 +91,20 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     let judges = ["True", "Helpful"].map(|judge| (judge, folder.path().join(format!("{judge}.jsonl"))));
     let mut lines = [String::new(), String::new()];
     for question in 0..30 {
-        for (answer, truthful, helpful) in
-            [("it is so", "no", "yes"), ("nobody knows", "yes", "no"), ("it is not so", "yes", "yes")]
-        {
+        // The last answer is longer than the run allows.
+        let long = "it is so and ".repeat(100);
+        for (answer, truthful, helpful) in [
+            ("it is so", "no", "yes"),
+            ("nobody knows", "yes", "no"),
+            ("it is not so", "yes", "yes"),
+            (long.as_str(), "no", "no"),
+        ] {
             for (lines, ((judge, _), label)) in lines.iter_mut().zip(judges.iter().zip([truthful, helpful])) {
                 *lines += &format!(
                     "{{\"prompt\": \"Q: is it {question}?\\nA: {answer}\\n{judge}:\", \"completion\": \" {label}\"}}\n"
                 );
             }
         }
-    }
-    // One answer of every judge is longer than the run allows.
-    for (lines, (judge, _)) in lines.iter_mut().zip(&judges) {
-        let long = "it is so and ".repeat(100);
-        *lines +=
-            &format!("{{\"prompt\": \"Q: is it 0?\\nA: {long}\\n{judge}:\", \"completion\": \" yes\"}}\n");
     }
     for ((_, path), lines) in judges.iter().zip(lines) {
         std::fs::write(path, lines).unwrap();
@@ -129,10 +128,15 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     let output = run("train");
     assert_success(&output);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("91 answers to 30 prompts"), "{said}");
-    // Question 0 is one to train on or one of the judge's or the evaluation's: whoever has the answer leaves it out.
-    assert!(said.contains("answer: 1 of") && said.contains("left out, longer than 100 tokens"), "{said}");
+    assert!(said.contains("120 answers to 30 prompts"), "{said}");
     let results = results(&out);
+    // Nothing is trained or measured on the long ones, a quarter of every part.
+    let measured = results["reward_model"]["truthful"]["n"].as_u64().unwrap();
+    let n_questions = measured / 3;
+    assert!(measured % 3 == 0 && n_questions > 0, "{measured}");
+    let left_out =
+        format!("held-out answer: {n_questions} of {} left out, longer than 100 tokens", 4 * n_questions);
+    assert!(said.contains(&left_out) && said.contains("labelled answer: "), "{said}");
     assert_eq!(results["judge"], "held-out reward model");
     assert!(results["reward_model"]["truthful"]["balanced_accuracy"].is_number());
     assert!(results["policy"]["helpful"]["exact"].is_number());

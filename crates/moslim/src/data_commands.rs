@@ -34,7 +34,7 @@ struct Input {
     /// JSON lines, JSON, CSV or TSV, each perhaps with .gz or .zst, or Parquet; or a data set of the hub, hf://datasets/owner/name/file
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// A TOML file that says where prompts, answers and labels stand in a row, for files of no known format
+    /// A mapping as a TOML file, or a recipe with data.mapping: where prompts, answers and labels stand in a row
     #[arg(long)]
     mapping: Option<PathBuf>,
 }
@@ -124,7 +124,7 @@ impl DataCommand {
 
 impl Input {
     fn mapping(&self) -> anyhow::Result<Option<Mapping>> {
-        self.mapping.as_deref().map(read_mapping).transpose()
+        Ok(self.mapping.as_deref().map(read_mapping).transpose()?)
     }
 
     /// The files, those of the hub fetched.
@@ -224,8 +224,27 @@ fn as_recipe(path: &Path, schema: &ObjectiveSchema) -> anyhow::Result<String> {
     Ok(toml::to_string(&toml::Table::from_iter([("data".to_owned(), toml::Value::Table(data))]))?)
 }
 
-fn read_mapping(path: &Path) -> anyhow::Result<Mapping> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    toml::from_str(&text)
-        .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.to_string().trim_end()))
+/// A mapping that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct BadMapping {
+    path: PathBuf,
+    problem: String,
+}
+
+/// Reads a mapping, or the one in `[data.mapping]` of a recipe.
+fn read_mapping(path: &Path) -> Result<Mapping, BadMapping> {
+    let bad = |problem: String| BadMapping { path: path.into(), problem: problem.trim_end().into() };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    match table.get("data") {
+        // Errors of the text itself know their line.
+        None => toml::from_str(&text).map_err(|error| bad(error.to_string())),
+        Some(data) => match data.get("mapping") {
+            None => Err(bad("no data.mapping, expected one in a recipe".into())),
+            Some(mapping) => {
+                mapping.clone().try_into().map_err(|error| bad(format!("data.mapping: {error}")))
+            }
+        },
+    }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use chat::Chat;
 use clap::{Args, Parser, Subcommand};
-use data_commands::DataCommand;
+use data_commands::{BadMapping, DataCommand};
 use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run};
 use moslim_data::ReadError;
 use text_commands::{Generate, Logprobs};
@@ -100,10 +100,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // A reader that went away is no reason to fail a second time.
             let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
-            ExitCode::from(match (error.downcast_ref(), error.downcast_ref::<ReadError>()) {
-                (Some(Error::Interrupted(_)), _) => 130,
-                // Data that cannot be used.
-                (_, Some(_)) => 2,
+            let is_bad_data = error.is::<ReadError>() || error.is::<BadMapping>();
+            ExitCode::from(match error.downcast_ref() {
+                Some(Error::Interrupted(_)) => 130,
+                _ if is_bad_data => 2,
                 _ => 1,
             })
         }

@@ -80,9 +80,21 @@ fn files_are_inspected_before_anything_is_trained_on_them() {
         "mapping.toml",
         "[[comparisons]]\nobjective = \"x\"\nprompt = \"question\"\nchosen = \"good\"\nrejected = \"bad\"\n",
     );
-    let output = moslim(&["data", "inspect", &unknown, "--mapping", &mapping]);
+    let as_mapped = |mapping: &str| moslim(&["data", "inspect", &unknown, "--mapping", mapping]);
+    let output = as_mapped(&mapping);
     assert_success(&output);
-    assert!(String::from_utf8(output.stdout).unwrap().contains("0 with labels, 1 pairs"));
+    assert!(String::from_utf8(output.stdout.clone()).unwrap().contains("0 with labels, 1 pairs"));
+    // A recipe has one too.
+    let in_recipe = std::fs::read_to_string(&mapping).unwrap().replace("[[", "[[data.mapping.");
+    assert_eq!(as_mapped(&path("recipe.toml", &in_recipe)).stdout, output.stdout);
+    for (text, expected) in [
+        ("answers = 3", "wrong.toml: TOML parse error at line 1"),
+        ("[data]\nsource = \"files\"", "wrong.toml: no data.mapping, expected one in a recipe"),
+        ("[data.mapping]\nanswer = []", "wrong.toml: data.mapping: unknown field `answer`"),
+    ] {
+        let message = failure(&as_mapped(&path("wrong.toml", text)), 2);
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]

@@ -119,7 +119,10 @@ fn data_that_cannot_be_used() {
         command.args(["--set", change]);
     }
     let message = failure(&command.output().unwrap(), 1);
-    assert!(message.contains("data.max_length: 1, expected more; every held-out answer is longer"), "{message}");
+    assert!(
+        message.contains("data.max_length: 1, expected more; every held-out answer is longer"),
+        "{message}"
+    );
     // One question cannot stand on both sides of a split.
     std::fs::write(&file, good).unwrap();
     assert!(train().contains("no question in the"), "{}", train());

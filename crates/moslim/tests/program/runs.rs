@@ -133,7 +133,7 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     // Nothing is trained or measured on the long ones, a quarter of every part.
     let measured = results["reward_model"]["truthful"]["n"].as_u64().unwrap();
     let n_questions = measured / 3;
-    assert!(measured % 3 == 0 && n_questions > 0, "{measured}");
+    assert!(measured.is_multiple_of(3) && n_questions > 0, "{measured}");
     let left_out =
         format!("held-out answer: {n_questions} of {} left out, longer than 100 tokens", 4 * n_questions);
     assert!(said.contains(&left_out) && said.contains("labelled answer: "), "{said}");

@@ -88,8 +88,9 @@ pub struct Validate {
     input: Input,
 }
 
+/// What happens to rows that cannot be used.
 #[derive(Clone, Copy, ValueEnum)]
-enum Choice {
+pub enum Choice {
     /// The first one is an error
     Fail,
     /// They are dropped and counted
@@ -233,7 +234,7 @@ pub struct BadMapping {
 }
 
 /// Reads a mapping, or the one in `[data.mapping]` of a recipe.
-fn read_mapping(path: &Path) -> Result<Mapping, BadMapping> {
+pub fn read_mapping(path: &Path) -> Result<Mapping, BadMapping> {
     let bad = |problem: String| BadMapping { path: path.into(), problem: problem.trim_end().into() };
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;

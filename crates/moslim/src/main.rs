@@ -3,6 +3,7 @@
 mod chat;
 mod data_commands;
 mod model_arguments;
+mod reward_commands;
 mod text_commands;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use data_commands::{BadMapping, DataCommand};
 use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run};
 use moslim_data::ReadError;
+use reward_commands::RewardCommand;
 use text_commands::{Generate, Logprobs};
 
 /// Aligns one language model with several preferences at once and lets people dial them in the prompt.
@@ -33,8 +35,9 @@ enum Command {
     Train(Stage),
     /// The start policy only: plain text and answers, without any request
     Sft(Stage),
-    /// The reward model only, from a run folder with a start policy
-    Reward(Stage),
+    /// Reward models alone: train, measure, classify
+    #[command(subcommand)]
+    Reward(RewardCommand),
     /// Policy optimisation by RLOO only, from a run folder with a start policy and a reward model
     Rloo(Stage),
     /// Evaluation and report only, from a run folder with a policy
@@ -134,7 +137,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(moslim::train(&stage.run()?, Available::on(&stage.device))?)
         }
         Command::Sft(stage) => one_stage(&stage, moslim::pretrain_and_sft),
-        Command::Reward(stage) => one_stage(&stage, moslim::train_reward_model),
+        Command::Reward(command) => command.run(),
         Command::Rloo(stage) => one_stage(&stage, moslim::optimize_policy),
         Command::Eval(stage) => one_stage(&stage, moslim::evaluate),
         Command::Generate(arguments) => arguments.run(),

@@ -15,6 +15,7 @@ use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
 use crate::Error;
 use crate::model_card::CARD;
+use crate::stages::check_context;
 
 /// A reward model with a mapping; it never shows the request to the model.
 pub struct MappedReward {
@@ -129,23 +130,28 @@ impl MappedReward {
 /// Answers that are cut into tokens and classified together.
 const ANSWERS_OF_A_PART: usize = 64;
 
-/// The class probabilities of answers under a reward model.
-pub(crate) fn classify(
+/// The class probabilities of answers, given as prompt and answer text, under a reward model.
+///
+/// # Errors
+/// If the tokenizer fails, or an answer with its prompt is longer than the model was made for.
+pub fn classify(
     reward_model: &RewardModelFolder,
     answers: &[(&Prompt, &str)],
 ) -> Result<Vec<ClassProbabilities>, Error> {
-    let RewardModelFolder { tokenizer, model, .. } = reward_model;
+    let RewardModelFolder { config, tokenizer, model, .. } = reward_model;
     let of_part = |answers: &[(&Prompt, &str)]| {
         let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
             .iter()
             .map(|(prompt, answer)| tokenizer.encode_exchange(&messages(prompt), answer))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, LmError>>()?;
+        let lengths = tokens.iter().map(|(prompt, response)| prompt.len() + response.len());
+        check_context(config, "answer", lengths)?;
         let exchanges: Vec<Exchange<'_>> =
             tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
         Ok(model.class_probabilities(&exchanges).into_iter().map(ClassProbabilities).collect())
     };
     let parts = in_parallel(&model.device(), answers.chunks(ANSWERS_OF_A_PART).collect(), of_part);
-    let parts: Vec<Vec<ClassProbabilities>> = parts.into_iter().collect::<Result<_, LmError>>()?;
+    let parts: Vec<Vec<ClassProbabilities>> = parts.into_iter().collect::<Result<_, Error>>()?;
     Ok(parts.concat())
 }
 

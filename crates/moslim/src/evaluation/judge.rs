@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use moslim_data::{Level, Prompt};
+use moslim_data::{LabeledResponse, Level, Prompt};
 use moslim_eval::classification::HeadReport;
 use moslim_reward_model::RewardModelFolder;
 use moslim_testbed::{Gold, World};
+use rand::Rng;
 
 use crate::mapped_reward::classify;
 use crate::run::Purpose;
@@ -30,7 +31,7 @@ impl Judge {
                 path if path.exists() => {
                     Ok(Self::Model(Box::new(RewardModelFolder::read(&path, &run.device)?)))
                 }
-                path => Err(Error::StageMissing { path, stage: "reward" }),
+                path => Err(Error::StageMissing { path, stage: "reward fit" }),
             },
         }
     }
@@ -83,14 +84,30 @@ pub(super) fn most_probable(probabilities: &[f64]) -> Level {
     )
 }
 
-/// How well every head of a reward model classifies held-out answers, which neither the reward model nor the judge
-/// has learned from.
+/// How well every head of a reward model classifies the run's held-out answers, which neither the reward model nor the
+/// judge has learned from.
 pub(super) fn head_reports(
     run: &Run,
     datasets: &Datasets,
     reward_model: &RewardModelFolder,
 ) -> Result<Vec<HeadReport>, Error> {
-    let records = &datasets.held_out;
+    let resamples = run.recipe.evaluation.resamples;
+    measure_heads(reward_model, &datasets.held_out, resamples, &mut run.rng(Purpose::Bootstrap))
+}
+
+/// How well every head of a reward model classifies labelled answers; intervals come from `resamples` draws of the prompts.
+///
+/// # Errors
+/// If the tokenizer fails.
+///
+/// # Panics
+/// If the answers' levels are not those of the model's objectives.
+pub fn measure_heads(
+    reward_model: &RewardModelFolder,
+    records: &[LabeledResponse],
+    resamples: usize,
+    rng: &mut impl Rng,
+) -> Result<Vec<HeadReport>, Error> {
     let answers: Vec<(&Prompt, &str)> =
         records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
     let probabilities = classify(reward_model, &answers)?;
@@ -102,8 +119,7 @@ pub(super) fn head_reports(
             *numbers.entry(&record.prompt).or_insert(next)
         })
         .collect();
-    let mut rng = run.rng(Purpose::Bootstrap);
-    let heads = (0..datasets.schema.len()).map(|objective| {
+    let heads = (0..reward_model.schema.len()).map(|objective| {
         let labelled: Vec<usize> =
             (0..records.len()).filter(|&row| records[row].levels[objective].is_some()).collect();
         let of = |row: &usize| probabilities[*row].0[objective].clone();
@@ -111,7 +127,7 @@ pub(super) fn head_reports(
         let classes: Vec<Vec<f64>> = labelled.iter().map(of).collect();
         let labels: Vec<Level> = labelled.iter().map(label).collect();
         let prompts: Vec<usize> = labelled.iter().map(|&row| prompts[row]).collect();
-        HeadReport::new(&classes, &labels, &prompts, run.recipe.evaluation.resamples, &mut rng)
+        HeadReport::new(&classes, &labels, &prompts, resamples, rng)
     });
     Ok(heads.collect())
 }

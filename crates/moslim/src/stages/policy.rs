@@ -84,7 +84,7 @@ pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedRewa
             let tokenizer = policy.lm.tokenizer.clone();
             MappedReward::read(&path, mapping.clone(), tokenizer, reward_model.precision, &run.device)
         }
-        false => Err(Error::StageMissing { path, stage: "reward" }),
+        false => Err(Error::StageMissing { path, stage: "reward fit" }),
     }
 }
 

@@ -135,15 +135,13 @@ fn data_that_cannot_be_used() {
 fn folders_that_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for (stage, expected) in
-        [("reward", "run `moslim sft`"), ("rloo", "run `moslim sft`"), ("eval", "run `moslim sft`")]
-    {
+    for (stage, expected) in [("rloo", "run `moslim sft`"), ("eval", "run `moslim sft`")] {
         let message = failure(&tiny(stage, &out, &[]).output().unwrap(), 1);
         assert!(message.contains(expected), "{message}");
     }
     assert_success(&tiny("sft", &out, &[]).output().unwrap());
     let message = failure(&tiny("rloo", &out, &[]).output().unwrap(), 1);
-    assert!(message.contains("run `moslim reward`"), "{message}");
+    assert!(message.contains("run `moslim reward fit`"), "{message}");
     let message = failure(&tiny("train", &out, &[]).output().unwrap(), 1);
     assert!(message.contains("--overwrite"), "{message}");
 

@@ -3,6 +3,7 @@
 mod data;
 mod errors;
 mod hub;
+mod reward;
 mod runs;
 mod text_commands;
 
@@ -42,10 +43,10 @@ const TINY: &[&str] = &[
     "evaluation.resamples=20",
 ];
 
-/// `moslim STAGE quickstart` on a tiny scale, with more changes.
+/// `moslim STAGE quickstart`, such as `reward fit`, on a tiny scale, with more changes.
 fn tiny(stage: &str, out: &Path, changes: &[&str]) -> Command {
-    let mut command = command(&[stage, "quickstart", "--quiet", "--out"]);
-    command.arg(out);
+    let mut command = command(&stage.split(' ').collect::<Vec<_>>());
+    command.args(["quickstart", "--quiet", "--out"]).arg(out);
     for change in TINY.iter().chain(changes) {
         command.args(["--set", change]);
     }

@@ -76,7 +76,7 @@ fn the_same_seed_gives_the_same_results_and_stages_alone_do_too() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, parts, other] = ["whole", "parts", "other"].map(|name| folder.path().join(name));
     assert_success(&tiny("train", &whole, &[]).output().unwrap());
-    for stage in ["sft", "reward", "rloo", "eval"] {
+    for stage in ["sft", "reward fit", "rloo", "eval"] {
         assert_success(&tiny(stage, &parts, &[]).output().unwrap());
     }
     assert_success(&tiny("train", &other, &["seed=1"]).output().unwrap());
@@ -123,8 +123,13 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
         "model.tokenizer={ bpe = { vocab_size = 300 } }".to_string(),
     ];
     let changes: Vec<String> = changes.chain(files).flat_map(|change| ["--set".into(), change]).collect();
-    let run =
-        |stage: &str| command(&[stage, "truthfulqa", "--out"]).arg(&out).args(&changes).output().unwrap();
+    let run = |stage: &str| {
+        command(&stage.split(' ').chain(["truthfulqa", "--out"]).collect::<Vec<_>>())
+            .arg(&out)
+            .args(&changes)
+            .output()
+            .unwrap()
+    };
     let output = run("train");
     assert_success(&output);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -149,7 +154,7 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     assert_success(&run("eval"));
     let truth = std::fs::read_to_string(&judges[0].1).unwrap();
     std::fs::write(&judges[0].1, truth.replacen("yes", "no", 1)).unwrap();
-    for stage in ["reward", "rloo", "eval"] {
+    for stage in ["reward fit", "rloo", "eval"] {
         let message = failure(&run(stage), 1);
         assert!(
             message.contains("manifest.json: the data changed since the run began: found ")
@@ -159,14 +164,14 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
         );
     }
     assert_success(&run("sft"));
-    assert_success(&run("reward"));
+    assert_success(&run("reward fit"));
 }
 
 #[test]
 fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for stage in ["sft", "reward"] {
+    for stage in ["sft", "reward fit"] {
         assert_success(&tiny(stage, &out, &[]).output().unwrap());
     }
     let scores = |change: &str| -> Vec<f64> {

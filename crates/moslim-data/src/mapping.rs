@@ -249,6 +249,9 @@ impl ComparisonMapping {
             None => Prompt::shared(self.chosen.turns(entry)?, self.rejected.turns(entry)?)
                 .ok_or(MappingError::DifferentPrompts)?,
         };
+        if prompt.is_empty() {
+            return Err(MappingError::Empty { path: self.chosen.path().clone() });
+        }
         if chosen == rejected {
             return Err(MappingError::Same);
         }

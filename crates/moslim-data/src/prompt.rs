@@ -45,7 +45,7 @@ impl SpokenTurn {
         let role = role.to_ascii_lowercase();
         let role = match role.as_str() {
             "human" | "prompter" => "user".into(),
-            "gpt" | "chatbot" | "bot" => "assistant".into(),
+            "gpt" | "model" | "chatbot" | "bot" => "assistant".into(),
             _ => role,
         };
         Self { role, content: content.into() }
@@ -120,7 +120,7 @@ fn spoken(role: &str, content: &str) -> String {
 }
 
 /// An answer as one text: a turn as it is; what was said after it, as some answers make up themselves, as `Human: …`.
-fn continuation(turns: &[SpokenTurn]) -> String {
+pub(crate) fn continuation(turns: &[SpokenTurn]) -> String {
     let Some((first, rest)) = turns.split_first() else { return String::new() };
     let rest = rest.iter().map(|turn| spoken(&turn.role, &turn.content));
     [first.content.clone()].into_iter().chain(rest).collect::<Vec<_>>().join("\n\n")

@@ -147,6 +147,8 @@ fn hh_rlhf_shares_all_turns_but_the_last() {
     let [chosen, rejected] =
         ["Hello", "Hallo"].map(|hello| format!("{hello}\n\nHuman: Why?\n\nAssistant: Because."));
     assert_eq!(items("hh-rlhf", &row), [pair("preference", "Hi", &chosen, &rejected)]);
+    let nothing = "\n\nHuman: \n\nAssistant: ";
+    assert_eq!(error(&format!("{nothing}a"), &format!("{nothing}b")), "chosen: empty, expected a text");
     assert_eq!(error(&whole, "x"), "rejected: \"x\", expected a text or a list of turns");
 }
 
@@ -158,6 +160,9 @@ fn types_of_trl() {
     assert_eq!(items("preference", &row), [pair("preference", "p", "c", "r")]);
     let row = json!({"prompt": [user("p")], "chosen": [assistant("c")], "rejected": [assistant("r")]});
     assert_eq!(items("preference", &row), [pair("preference", "p", "c", "r")]);
+    // The prompt may stand before the answers again.
+    let row = json!({"prompt": "p", "chosen": [user("p"), assistant("c")], "rejected": [user("p"), assistant("r")]});
+    assert_eq!(items("preference", &row), [pair("preference", "p", "c", "r")]);
     let row = json!({"chosen": [user("a"), assistant("b"), user("p"), assistant("c")], "rejected": [user("a"),
         assistant("b"), user("p"), assistant("r")]});
     let prompt = conversation([("user", "a"), ("assistant", "b")], "p");
@@ -166,6 +171,9 @@ fn types_of_trl() {
     assert_eq!(items("unpaired-preference", &row), [answer("p", "c", &[Some(1)], None)]);
     let row = json!({"prompt": [user("p")], "completion": [assistant("c")]});
     assert_eq!(items("prompt-completion", &row), [answer("p", "c", &[], None)]);
+    let several = json!([assistant("c"), user("d"), assistant("e")]);
+    let row = json!({"prompt": [user("p")], "completion": several});
+    assert_eq!(items("prompt-completion", &row), [answer("p", "c\n\nHuman: d\n\nAssistant: e", &[], None)]);
     let row = json!({"prompt": 3, "completion": "c"});
     assert_eq!(
         items("prompt-completion", &row),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MappingError;
-use crate::prompt::{turns_in, turns_of};
+use crate::prompt::{continuation, turns_in, turns_of};
 use crate::rows::RowValue;
 use crate::value_path::{Entry, shortened};
 use crate::{Prompt, SpokenTurn, ValuePath};
@@ -85,15 +85,9 @@ impl TextAt {
         }
     }
 
-    /// A text, or the last of several turns.
+    /// A text, or what is said in several turns; the last one if they do not begin with the assistant's.
     pub(super) fn read(&self, entry: Entry<'_>) -> Result<String, MappingError> {
-        match self.found(self.value(entry)?)? {
-            Found::Text(text) => Ok(text),
-            Found::Turns(mut turns) => match turns.pop() {
-                Some(last) => Ok(last.content),
-                None => Err(self.no_text("no turns")),
-            },
-        }
+        Ok(self.found(self.value(entry)?)?.text())
     }
 
     /// A question, or a conversation that ends in one.
@@ -123,17 +117,7 @@ impl TextAt {
     pub(super) fn read_all(&self, entry: Entry<'_>) -> Vec<Result<String, MappingError>> {
         match self.path().find_all(entry).as_slice() {
             [] | [_] => vec![self.read(entry)],
-            values => values
-                .iter()
-                .map(|value| match self.found(value)? {
-                    Found::Text(text) => Ok(text),
-                    Found::Turns(turns) => turns
-                        .into_iter()
-                        .next_back()
-                        .map(|turn| turn.content)
-                        .ok_or_else(|| self.no_text("no turns")),
-                })
-                .collect(),
+            values => values.iter().map(|value| Ok(self.found(value)?.text())).collect(),
         }
     }
 
@@ -150,21 +134,20 @@ impl TextAt {
 
     /// The part of a value that is meant.
     fn found(&self, value: &RowValue<'_>) -> Result<Found, MappingError> {
-        let (part, mut turns) = match (self, value) {
-            (Self::Whole(_), RowValue::Str(text)) => return Ok(Found::Text(text.to_string())),
-            (Self::Part(part), RowValue::Str(text)) => {
+        let part = match self {
+            Self::Whole(_) => None,
+            Self::Part(part) => Some(part),
+        };
+        let mut turns = match (value, part) {
+            (RowValue::Str(text), None) => return Ok(Found::Text(text.to_string())),
+            (RowValue::Str(text), Some(part)) => {
                 let text = part.cut(text);
                 match &part.speakers {
                     None => return part.divided(text).map(Found::Text),
-                    Some(Speakers { user, assistant }) => (Some(part), turns_in(text, user, assistant)),
+                    Some(Speakers { user, assistant }) => turns_in(text, user, assistant),
                 }
             }
-            (Self::Part(part), turns) => {
-                (Some(part), turns_of(turns).ok_or_else(|| self.no_text(&value.to_string()))?)
-            }
-            (Self::Whole(_), turns) => {
-                (None, turns_of(turns).ok_or_else(|| self.no_text(&value.to_string()))?)
-            }
+            (turns, _) => turns_of(turns).ok_or_else(|| self.no_text(&value.to_string()))?,
         };
         if turns.is_empty() {
             return Err(self.no_text(&value.to_string()));
@@ -182,6 +165,19 @@ impl TextAt {
 enum Found {
     Text(String),
     Turns(Vec<SpokenTurn>),
+}
+
+impl Found {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            // Some data sets repeat the prompt before the answer.
+            Self::Turns(turns) => match turns.first().is_some_and(|first| first.role == "assistant") {
+                true => continuation(&turns),
+                false => turns.into_iter().next_back().map_or_else(String::new, |last| last.content),
+            },
+        }
+    }
 }
 
 impl TextPart {

@@ -20,6 +20,9 @@ pub struct Format {
 struct Known {
     /// What stands in every row.
     has: Vec<ValuePath>,
+    /// What stands in no row.
+    #[serde(default)]
+    lacks: Vec<ValuePath>,
     /// How a text in every row begins or ends.
     #[serde(default)]
     ends: Option<TextEnds>,
@@ -98,6 +101,7 @@ impl Known {
     fn matches(&self, row: &RowValue<'_>) -> bool {
         let entry = Entry { row, part: row };
         self.has.iter().all(|path| path.find(entry).is_some())
+            && self.lacks.iter().all(|path| path.find(entry).is_none())
             && self.ends.as_ref().is_none_or(|ends| {
                 let text = ends.at.find(entry).and_then(|value| value.as_str());
                 text.is_some_and(|text| text.starts_with(&ends.prefix) && text.ends_with(&ends.suffix))

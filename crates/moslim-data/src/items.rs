@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::mapping::MappingError;
 use crate::objective::integer;
-use crate::record_json::record_from_value;
+use crate::record_json::{FIELDS, record_from_value};
 use crate::rows::{FileError, Place, RowError, RowValue, read_rows};
 use crate::value_path::scalar;
 use crate::{Format, Item, LabeledResponse, Mapping, Objective, ObjectiveSchema, RecordError, SchemaError};
@@ -83,14 +83,17 @@ pub enum ReadError {
         /// The levels of the objective.
         expected: String,
     },
+    /// A mapping that cannot mean anything.
+    #[error("mapping: {0}")]
+    Mapping(String),
     /// There is nothing to take quantiles of.
     #[error(
-        "{objective}: bins = \"quantiles\": {found} values, expected at least {n_levels}, one for each level"
+        "{objective}: bins = \"quantiles\": {found} different values, expected at least {n_levels}, one for each level"
     )]
     TooFewForQuantiles {
         /// The objective.
         objective: String,
-        /// The values of all files.
+        /// The different values of all files.
         found: usize,
         /// Its levels.
         n_levels: usize,
@@ -120,9 +123,9 @@ const SHOWN_ERRORS: usize = 10;
 impl Dropped {
     fn count(&mut self, problem: &ReadError) {
         let reason = match problem {
-            ReadError::Row { problem, .. } => problem.to_string(),
-            ReadError::Record { problem, .. } => problem.to_string(),
-            ReadError::Own { problem, .. } => problem.to_string(),
+            ReadError::Row { problem, .. } => problem.reason(),
+            ReadError::Record { problem, .. } => problem.reason(),
+            ReadError::Own { problem, .. } => problem.reason(),
             other => other.to_string(),
         };
         *self.dropped.entry(reason).or_default() += 1;
@@ -237,10 +240,12 @@ impl Reading {
     }
 }
 
+/// Whether a row is in MOSLIM's own format: an answer with labels, or with nothing that the format does not have.
 fn is_own(row: &RowValue<'_>) -> bool {
-    let fields = row.as_object();
-    fields
-        .is_some_and(|fields| ["prompt", "response", "labels"].iter().all(|field| fields.contains_key(field)))
+    row.as_object().is_some_and(|fields| {
+        let is_answer = fields.contains_key("prompt") && fields.contains_key("response");
+        is_answer && (fields.contains_key("labels") || fields.keys().all(|key| FIELDS.contains(&key)))
+    })
 }
 
 /// Reads every row of a file as an answer in MOSLIM's own format, with labels for these objectives and no others.
@@ -337,5 +342,6 @@ fn labelled_objectives(path: &Path) -> Result<Vec<Objective>, ReadError> {
             None => Objective { name, levels },
         }
     };
-    Ok(names.into_iter().map(objective).collect())
+    // What is never labelled is no objective.
+    Ok(names.into_iter().filter(|(_, levels)| !levels.is_empty()).map(objective).collect())
 }

@@ -41,4 +41,4 @@ pub use sampler::{AskedLevels, PreferenceSampler, RequestMix, SamplerError};
 pub use schema::{NameError, ObjectiveSchema, SchemaError};
 pub use split::{is_held_out, split_by_prompt};
 pub use value_path::ValuePath;
-pub use write::{WriteError, write_comparisons, write_records};
+pub use write::{WriteError, check_output_name, write_comparisons, write_records};

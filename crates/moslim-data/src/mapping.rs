@@ -1,5 +1,6 @@
 //! How the rows of somebody's file become records: a table of paths, which is data.
 
+mod check;
 mod error;
 mod label_at;
 mod quantiles;
@@ -274,7 +275,8 @@ impl RankingMapping {
         };
         ranked.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         let pairs = ranked.iter().enumerate().flat_map(|(index, (rank, chosen))| {
-            let worse = ranked[index + 1..].iter().filter(move |(other, _)| other > rank);
+            let worse =
+                ranked[index + 1..].iter().filter(move |(other, text)| other > rank && text != chosen);
             worse.map(move |(_, rejected)| (chosen, rejected))
         });
         let pairs: Vec<Result<Comparison, MappingError>> = pairs

@@ -185,7 +185,8 @@ impl Votes {
     fn decided(&self, objective: usize) -> (Option<&Vote>, usize) {
         let said = || self.votes.iter().filter(|vote| vote.objective == objective);
         let most = said().map(|vote| vote.weight).fold(0.0, f64::max);
-        let mut first = said().filter(|vote| vote.weight == most);
+        // Sums of the same weights in another order are no more or less.
+        let mut first = said().filter(|vote| vote.weight >= most * (1.0 - 1e-9));
         let vote = first.next().filter(|_| first.next().is_none());
         (vote, said().count())
     }

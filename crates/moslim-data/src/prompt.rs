@@ -80,6 +80,12 @@ impl Prompt {
         let n_shared = n_equal.min(one.len().saturating_sub(1)).min(other.len().saturating_sub(1));
         let n_shared = one[..n_shared].iter().rposition(|turn| turn.role == "user")? + 1;
         let (prompt, one) = one.split_at(n_shared);
+        // What follows is an answer, and not the user's next question.
+        let answers = |turns: &[SpokenTurn]| turns.first().is_none_or(|first| first.role != "user");
+        if (n_shared < n_equal && *one != other[n_shared..]) || !answers(one) || !answers(&other[n_shared..])
+        {
+            return None;
+        }
         let prompt = Self::of_turns(prompt.to_vec()).ok()?;
         Some((prompt, continuation(one), continuation(&other[n_shared..])))
     }

@@ -1,7 +1,8 @@
 //! A record as JSON: `{"prompt": …, "response": …, "labels": {objective: level name, …}, "source": …, "weight": …}`.
 
+mod error;
+
 use serde_json::{Map, Value};
-use thiserror::Error;
 
 use crate::objective::integer;
 use crate::prompt::turns_of;
@@ -10,7 +11,9 @@ use crate::rows::RowValue;
 use crate::value_path::scalar;
 use crate::{Comparison, LabeledResponse, Level, Objective, ObjectiveSchema, Prompt};
 
-const FIELDS: [&str; 5] = ["prompt", "response", "labels", "source", "weight"];
+pub use error::RecordError;
+
+pub(crate) const FIELDS: [&str; 5] = ["prompt", "response", "labels", "source", "weight"];
 
 /// Reads one record.
 pub(crate) fn record_from_value(
@@ -89,77 +92,6 @@ fn sources_to_json(record: &LabeledResponse, schema: &ObjectiveSchema) -> Option
     Some(Value::Object(named.collect()))
 }
 
-/// What is wrong with a record.
-#[derive(Debug, Error)]
-pub enum RecordError {
-    /// The record is no object.
-    #[error("{found}, expected an object")]
-    NoObject {
-        /// The JSON type found.
-        found: &'static str,
-    },
-    /// A field that must be there is not, or is null.
-    #[error("missing field `{field}`")]
-    Missing {
-        /// The field.
-        field: &'static str,
-    },
-    /// A text that must say something is empty.
-    #[error("{field}: empty, expected a text")]
-    Empty {
-        /// The field.
-        field: &'static str,
-    },
-    /// A conversation does not end where an answer can follow.
-    #[error("prompt: the last turn is the {role}'s, expected the user's")]
-    LastTurn {
-        /// Who speaks last.
-        role: String,
-    },
-    /// A value has the wrong JSON type.
-    #[error("{field}: {found}, expected {expected}")]
-    WrongType {
-        /// The field, or the objective within `labels`.
-        field: String,
-        /// The type found.
-        found: &'static str,
-        /// The type expected.
-        expected: &'static str,
-    },
-    /// A key that no record has.
-    #[error("unknown field `{found}`, expected one of {expected}")]
-    UnknownField {
-        /// The key.
-        found: String,
-        /// The keys that a record may have.
-        expected: String,
-    },
-    /// A label for an objective that the schema does not have.
-    #[error("unknown objective `{found}`, expected one of {expected}")]
-    UnknownObjective {
-        /// The name.
-        found: String,
-        /// The names that the schema has.
-        expected: String,
-    },
-    /// A weight that is no positive number.
-    #[error("weight: {found}, expected a number above 0")]
-    Weight {
-        /// The value as written.
-        found: String,
-    },
-    /// A label that is no level of its objective.
-    #[error("{objective}: level {found}, expected {expected}")]
-    Level {
-        /// The objective.
-        objective: String,
-        /// The label as written.
-        found: String,
-        /// The levels that the objective has.
-        expected: String,
-    },
-}
-
 fn optional_text(field: &str, value: RowValue<'_>) -> Result<Option<String>, RecordError> {
     match value {
         RowValue::Null => Ok(None),
@@ -196,7 +128,8 @@ fn levels_from_json(
     match labels {
         RowValue::Null => {}
         RowValue::Object(labels) => {
-            for (name, label) in labels.iter() {
+            // What is not labelled need not be known.
+            for (name, label) in labels.iter().filter(|(_, label)| !label.is_null()) {
                 let index = index_of(name, objectives)?;
                 levels[index] = level_from_json(&objectives[index], label)?;
             }
@@ -225,7 +158,7 @@ fn sources_from_json(
         return Ok(levels.iter().map(|level| level.and_then(|_| source.clone())).collect());
     };
     let mut sources = vec![None; levels.len()];
-    for (name, source) in named.into_vec() {
+    for (name, source) in named.into_vec().into_iter().filter(|(_, source)| !source.is_null()) {
         let index = index_of(&name, objectives)?;
         let source = optional_text("source", source)?;
         sources[index] = levels[index].and_then(|_| source.map(Into::into));
@@ -240,9 +173,9 @@ fn weight_from_json(value: &RowValue<'_>) -> Result<f64, RecordError> {
     }
 }
 
-/// A number that may be a weight.
+/// A number that may be a weight; losses are computed with 32 bits.
 pub(crate) fn as_weight(number: Option<f64>) -> Option<f64> {
-    number.filter(|weight| *weight > 0.0 && weight.is_finite())
+    number.filter(|weight| (1e-6..=1e6).contains(weight))
 }
 
 fn level_from_json(objective: &Objective, label: &RowValue<'_>) -> Result<Option<Level>, RecordError> {
@@ -350,10 +283,13 @@ mod tests {
                 r#"{"prompt": "p", "response": "r", "source": {"honesty": "human"}}"#,
                 "unknown objective `honesty`, expected one of helpfulness, tone",
             ),
-            (r#"{"prompt": "p", "response": "r", "weight": 0}"#, "weight: 0, expected a number above 0"),
+            (
+                r#"{"prompt": "p", "response": "r", "weight": 0}"#,
+                "weight: 0, expected a number from 1e-6 to 1e6",
+            ),
             (
                 r#"{"prompt": "p", "response": "r", "weight": "1"}"#,
-                "weight: \"1\", expected a number above 0",
+                "weight: \"1\", expected a number from 1e-6 to 1e6",
             ),
             (r#"{"prompt": "p", "response": "r", "labels": [1]}"#, "labels: an array, expected an object"),
             (

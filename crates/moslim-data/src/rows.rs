@@ -72,6 +72,16 @@ pub enum RowError {
     Parquet(String),
 }
 
+impl RowError {
+    /// What is wrong, without where in the row.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Json { problem, .. } => format!("bad JSON: {problem}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl From<serde_json::Error> for RowError {
     fn from(error: serde_json::Error) -> Self {
         if error.is_io() {

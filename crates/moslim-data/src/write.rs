@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::write::GzEncoder;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -74,11 +75,17 @@ pub fn write_comparisons(path: impl AsRef<Path>, pairs: &[Comparison]) -> Result
 }
 
 fn write_lines(kind: Kind, file: &mut File, rows: impl Iterator<Item = impl Serialize>) -> io::Result<()> {
-    let mut out: Box<dyn Write> = match kind {
-        Kind::PackedLines => Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::default())),
-        _ => Box::new(file),
-    };
-    let mut lines = BufWriter::new(&mut out);
+    if let Kind::PackedLines = kind {
+        let mut packed = GzEncoder::new(file, flate2::Compression::default());
+        write_rows(&mut packed, rows)?;
+        // What is still to be written is written here, where it can fail, and not when it is dropped.
+        return packed.finish().map(drop);
+    }
+    write_rows(file, rows)
+}
+
+fn write_rows(out: &mut impl Write, rows: impl Iterator<Item = impl Serialize>) -> io::Result<()> {
+    let mut lines = BufWriter::new(out);
     for row in rows {
         serde_json::to_writer(&mut lines, &row)?;
         lines.write_all(b"\n")?;
@@ -86,14 +93,26 @@ fn write_lines(kind: Kind, file: &mut File, rows: impl Iterator<Item = impl Seri
     lines.flush()
 }
 
-fn write_file(path: &Path, write: impl FnOnce(Kind, &mut File) -> io::Result<()>) -> Result<(), WriteError> {
+/// Refuses a name that says nothing of what to write, before there is anything to.
+///
+/// # Errors
+/// [`WriteError::Name`].
+pub fn check_output_name(path: &Path) -> Result<(), WriteError> {
+    kind_of(path).map(drop)
+}
+
+fn kind_of(path: &Path) -> Result<Kind, WriteError> {
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let kind = match () {
-        () if name.ends_with(".jsonl") => Kind::Lines,
-        () if name.ends_with(".jsonl.gz") => Kind::PackedLines,
-        () if name.ends_with(".parquet") => Kind::Parquet,
-        () => return Err(WriteError::Name { path: path.into() }),
-    };
+    match () {
+        () if name.ends_with(".jsonl") => Ok(Kind::Lines),
+        () if name.ends_with(".jsonl.gz") => Ok(Kind::PackedLines),
+        () if name.ends_with(".parquet") => Ok(Kind::Parquet),
+        () => Err(WriteError::Name { path: path.into() }),
+    }
+}
+
+fn write_file(path: &Path, write: impl FnOnce(Kind, &mut File) -> io::Result<()>) -> Result<(), WriteError> {
+    let kind = kind_of(path)?;
     replace_file(path, |file| write(kind, file))
         .map_err(|cause| WriteError::Write { path: path.into(), cause })
 }

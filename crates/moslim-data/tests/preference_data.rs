@@ -144,7 +144,70 @@ fn a_label_keeps_its_source_and_rows_vote_by_their_weight() {
     assert_eq!(data.answers, [eve_and_a_rule, answer("s", &[Some(1), None], None)]);
     let wrong = written(&folder, "wrong.jsonl", r#"{"q": "p", "a": "r", "sure": -1}"#);
     let message = read(&[wrong], &options).unwrap_err();
-    assert!(message.ends_with("wrong.jsonl:1: weight: found -1, expected a number above 0"), "{message}");
+    assert!(
+        message.ends_with("wrong.jsonl:1: weight: found -1, expected a number from 1e-6 to 1e6"),
+        "{message}"
+    );
+}
+
+#[test]
+fn slips_in_a_mapping_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(&folder, "rows.jsonl", r#"{"q": "p", "a": "r", "s": 1}"#);
+    let objectives = "objectives = [{ name = \"tone\", levels = [\"cold\", \"mild\", \"warm\"] }]\n";
+    let answers = "[[answers]]\nprompt = \"q\"\nresponse = \"a\"\n";
+    for (labels, expected) in [
+        ("labels = { tonne = \"s\" }", "labels for `tonne`, expected one of the objectives tone"),
+        ("labels = { tone = { bins = [1, 2] } }", "tone: expected at, where the label stands, or level"),
+        (
+            "labels = { tone = { at = \"s\", bins = [2, 1] } }",
+            "tone: bins [2.0, 1.0], expected 2 numbers, ascending",
+        ),
+        ("labels = { tone = { at = \"s\", bins = [2] } }", "tone: bins [2.0], expected 2 numbers, ascending"),
+        (
+            "labels = { tone = { at = \"s\", values = { 1 = \"hot\" } } }",
+            "tone: level hot, expected cold, mild, warm",
+        ),
+        (
+            "labels = { tone = { at = \"s\", bins = [1, 2], level = \"warm\" } }",
+            "tone: expected only one of values, bins and level",
+        ),
+    ] {
+        let mapping = toml::from_str(&format!("{objectives}{answers}{labels}")).unwrap();
+        let options = ReadOptions { mapping: Some(mapping), ..ReadOptions::default() };
+        let message = read(std::slice::from_ref(&path), &options).unwrap_err();
+        assert_eq!(message, format!("mapping: {expected}"));
+    }
+    let speakers = "[[answers]]\nprompt = { at = \"q\", speakers = { user = \"\", assistant = \"A\" } }\nresponse = \"a\"";
+    for (text, expected) in [
+        (speakers, "mapping: q: found an empty divider or speaker"),
+        ("missing = [\"-\"]", "mapping: found no answers, comparisons, rankings or prompts, expected some"),
+    ] {
+        let options = ReadOptions { mapping: Some(toml::from_str(text).unwrap()), ..ReadOptions::default() };
+        assert_eq!(read(std::slice::from_ref(&path), &options).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn a_first_row_without_labels_hides_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "{\"prompt\": \"p\", \"response\": \"r\"}\n\
+                {\"prompt\": \"p\", \"response\": \"s\", \"labels\": {\"h\": 1}}";
+    let data = read(&[written(&folder, "own.jsonl", rows)], &ReadOptions::default()).unwrap();
+    assert_eq!(data.answers, [answer("r", &[None], None), answer("s", &[Some(1)], None)]);
+    let table = "prompt,response,helpfulness\np,r,3";
+    let message = read(&[written(&folder, "some.csv", table)], &ReadOptions::default()).unwrap_err();
+    assert!(message.contains("rows with prompt, response, helpfulness, expected a mapping"), "{message}");
+}
+
+#[test]
+fn what_is_never_labelled_is_no_objective() {
+    let folder = tempfile::tempdir().unwrap();
+    let row =
+        r#"{"prompt": "p", "response": "r", "labels": {"tone": null, "h": 3}, "source": {"tone": null}}"#;
+    let data = read(&[written(&folder, "own.jsonl", row)], &ReadOptions::default()).unwrap();
+    assert_eq!(data.schema.unwrap().objectives(), [Objective::with_scale("h", 0, 3)]);
+    assert_eq!(data.answers[0].levels, [Some(3)]);
 }
 
 #[test]
@@ -172,7 +235,10 @@ fn quantiles_are_those_of_all_files() {
     assert_eq!(Inspection::of(&[one, other], inspect).unwrap().objectives["score"].counts, [2, 2, 2]);
     let few = written(&folder, "few.jsonl", &rows(&["1", "2", "-"]));
     let message = read(&[few], &options).unwrap_err();
-    assert_eq!(message, "score: bins = \"quantiles\": 2 values, expected at least 3, one for each level");
+    assert_eq!(
+        message,
+        "score: bins = \"quantiles\": 2 different values, expected at least 3, one for each level"
+    );
 }
 
 #[test]

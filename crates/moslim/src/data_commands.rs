@@ -11,8 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use inspect::Inspect;
 use moslim::DataFiles;
 use moslim_data::{
-    Comparison, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions, is_held_out,
-    split_by_prompt, write_comparisons, write_records,
+    Comparison, Mapping, ObjectiveSchema, OnError, Pairs, PreferenceData, ReadOptions, check_output_name,
+    is_held_out, split_by_prompt, write_comparisons, write_records,
 };
 
 /// `moslim data`
@@ -155,6 +155,10 @@ impl Labelled {
 
 impl Convert {
     fn run(&self) -> anyhow::Result<()> {
+        for path in self.out.iter().chain(&self.pairs_out) {
+            check_output_name(path)?;
+        }
+        anyhow::ensure!(self.out != self.pairs_out, "--out and --pairs-out name one file, expected two");
         let PreferenceData { schema, answers, comparisons, .. } = self.labelled.read()?;
         match &self.pairs_out {
             Some(path) if comparisons.is_empty() => {
@@ -210,8 +214,15 @@ impl SplitFiles {
 
 impl Validate {
     fn run(&self) -> anyhow::Result<()> {
-        let data = self.input.read(OnError::Fail, Pairs::Compare);
-        Ok(writeln!(std::io::stdout(), "{}", data?.summary())?)
+        let data = self.input.read(OnError::Fail, Pairs::Compare)?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", data.summary())?;
+        for (reason, n) in &data.dropped.dropped {
+            writeln!(out, "dropped {n}: {reason}")?;
+        }
+        let is_empty = data.answers.is_empty() && data.comparisons.is_empty() && data.prompts.is_empty();
+        anyhow::ensure!(!is_empty, "nothing is left, expected records");
+        Ok(())
     }
 }
 
@@ -219,6 +230,7 @@ impl Validate {
 fn as_recipe(path: &Path, schema: &ObjectiveSchema) -> anyhow::Result<String> {
     let files = DataFiles::One(path.into());
     let data = toml::Table::from_iter([
+        ("source".to_owned(), "files".into()),
         ("labeled".to_owned(), toml::Value::try_from(files)?),
         ("objectives".to_owned(), toml::Value::try_from(schema)?),
     ]);

@@ -56,10 +56,12 @@ pub enum Error {
     #[error("{path}: holds an earlier run; name another folder with --out, or replace it with --overwrite", path = .0.display())]
     RunExists(PathBuf),
     /// The data is not that of the run's earlier stages.
-    #[error("{}: the data changed since the run began: found {found}, expected {expected}; put it back, or begin anew with `moslim sft` or in another folder", manifest.display())]
+    #[error("{}: the data changed since `moslim {stage}`: found {found}, expected {expected}; put it back, or run that stage again", manifest.display())]
     DataChanged {
         /// What the run noted.
         manifest: PathBuf,
+        /// The stage that had other data.
+        stage: &'static str,
         /// The file that is there.
         found: String,
         /// The file that was.

@@ -31,4 +31,6 @@ pub use recipe::{
     PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
 pub use run::{Run, holds_a_run, write_whole};
-pub use stages::{evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model};
+pub use stages::{
+    evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model, with_fitting_held_out,
+};

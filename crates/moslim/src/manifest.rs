@@ -1,5 +1,6 @@
 //! The files that a run learns from, with their content's fingerprints, so that a changed one is noticed.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -21,11 +22,19 @@ pub struct DataFile {
     pub sha256: String,
 }
 
-/// What the run folder keeps of the data.
-#[derive(Serialize, Deserialize)]
+/// What the run folder keeps of the data: what each stage of it had.
+#[derive(Default, Serialize, Deserialize)]
 struct Manifest {
-    /// The version of the program that began the run.
+    stages: BTreeMap<String, StageData>,
+}
+
+/// The data of a stage.
+#[derive(Serialize, Deserialize)]
+struct StageData {
+    /// The version of the program.
     moslim: String,
+    /// What else decides which answers are trained and measured on.
+    settings: String,
     files: Vec<DataFile>,
 }
 
@@ -53,40 +62,63 @@ impl DataFile {
 }
 
 impl Run {
-    /// Notes the files that the run begins with.
+    /// Notes the data that a stage had.
     ///
     /// # Errors
-    /// If the manifest cannot be written.
-    pub(crate) fn note_files(&self, files: &[DataFile]) -> Result<(), Error> {
-        let manifest = Manifest { moslim: env!("CARGO_PKG_VERSION").into(), files: files.to_vec() };
+    /// If the manifest cannot be read or written.
+    pub(crate) fn note_data(&self, stage: &str, files: &[DataFile]) -> Result<(), Error> {
+        let mut manifest = self.manifest()?;
+        let moslim = env!("CARGO_PKG_VERSION").into();
+        let data = StageData { moslim, settings: self.data_settings(), files: files.to_vec() };
+        manifest.stages.insert(stage.into(), data);
         self.write(MANIFEST, &serde_json::to_vec_pretty(&manifest).expect("a manifest serializes"))
     }
 
-    /// Refuses files that are not those that the run began with; where they lie does not matter.
+    /// Refuses data that is not what these stages had; where files lie does not matter.
     ///
     /// # Errors
-    /// If the manifest cannot be read, or there are others.
-    pub(crate) fn check_files(&self, files: &[DataFile]) -> Result<(), Error> {
-        let path = self.folder.join(MANIFEST);
-        if !path.exists() {
-            return Ok(());
-        }
-        let manifest: Manifest = moslim_lm::read_json(&path)?;
+    /// If the manifest cannot be read, or the data is another.
+    pub(crate) fn check_data(&self, stages: &[&'static str], files: &[DataFile]) -> Result<(), Error> {
+        let manifest = self.manifest()?;
         let described = |file: Option<&DataFile>| match file {
             Some(file) => format!("{}, {} bytes, SHA-256 {}", file.name, file.bytes, file.sha256),
             None => "no further file".into(),
         };
-        for index in 0..files.len().max(manifest.files.len()) {
-            let [found, expected] = [files.get(index), manifest.files.get(index)];
-            if found.map(|file| &file.sha256) != expected.map(|file| &file.sha256) {
-                return Err(Error::DataChanged {
-                    manifest: path,
-                    found: described(found),
-                    expected: described(expected),
-                });
+        for &stage in stages {
+            let Some(before) = manifest.stages.get(stage) else { continue };
+            let changed = |found, expected| {
+                let manifest = self.folder.join(MANIFEST);
+                Err(Error::DataChanged { manifest, stage, found, expected })
+            };
+            for index in 0..files.len().max(before.files.len()) {
+                let [found, expected] = [files.get(index), before.files.get(index)];
+                if found.map(|file| &file.sha256) != expected.map(|file| &file.sha256) {
+                    return changed(described(found), described(expected));
+                }
+            }
+            let settings = self.data_settings();
+            if settings != before.settings {
+                return changed(settings, before.settings.clone());
             }
         }
         Ok(())
+    }
+
+    fn manifest(&self) -> Result<Manifest, Error> {
+        match self.folder.join(MANIFEST) {
+            path if path.exists() => Ok(moslim_lm::read_json(&path)?),
+            _ => Ok(Manifest::default()),
+        }
+    }
+
+    /// Seed and settings of the data, without the files' names.
+    fn data_settings(&self) -> String {
+        let mut table = toml::Table::try_from(&self.recipe.data).expect("a recipe is a table");
+        for no_setting in ["labeled", "judge", "license"] {
+            table.remove(no_setting);
+        }
+        table.insert("seed".into(), toml::Value::Integer(self.recipe.seed.cast_signed()));
+        toml::Value::Table(table).to_string()
     }
 }
 

@@ -139,18 +139,21 @@ pub fn classify(
     answers: &[(&Prompt, &str)],
 ) -> Result<Vec<ClassProbabilities>, Error> {
     let RewardModelFolder { config, tokenizer, model, .. } = reward_model;
-    let of_part = |answers: &[(&Prompt, &str)]| {
+    let of_part = |(part, answers): (usize, &[(&Prompt, &str)])| {
         let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
             .iter()
             .map(|(prompt, answer)| tokenizer.encode_exchange(&messages(prompt), answer))
             .collect::<Result<_, LmError>>()?;
         let lengths = tokens.iter().map(|(prompt, response)| prompt.len() + response.len());
-        check_context(config, "answer", lengths)?;
+        // The number of an answer is that among all of them.
+        let before = std::iter::repeat_n(0, part * ANSWERS_OF_A_PART);
+        check_context(config, "answer", before.chain(lengths))?;
         let exchanges: Vec<Exchange<'_>> =
             tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
         Ok(model.class_probabilities(&exchanges).into_iter().map(ClassProbabilities).collect())
     };
-    let parts = in_parallel(&model.device(), answers.chunks(ANSWERS_OF_A_PART).collect(), of_part);
+    let parts =
+        in_parallel(&model.device(), answers.chunks(ANSWERS_OF_A_PART).enumerate().collect(), of_part);
     let parts: Vec<Vec<ClassProbabilities>> = parts.into_iter().collect::<Result<_, Error>>()?;
     Ok(parts.concat())
 }

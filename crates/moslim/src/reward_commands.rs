@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use moslim::{Datasets, classify, data_files, measure_heads};
+use moslim::{Datasets, PolicyFolder, classify, data_files, measure_heads, with_fitting_held_out};
 use moslim_data::{LabeledResponse, ObjectiveSchema, Pairs, PreferenceData, Prompt, ReadOptions};
 use moslim_eval::classification::HeadReport;
 use moslim_reward_model::RewardModelFolder;
@@ -109,6 +109,8 @@ impl Fit {
         }
         moslim::train_reward_model(&run, &datasets)?;
         let model = RewardModelFolder::read(&run.reward_model_folder(), &run.device)?;
+        let start = PolicyFolder::read(&run.start_folder(), &run.device)?;
+        let datasets = with_fitting_held_out(&run, &datasets, &start)?;
         report(&model, &datasets.held_out, run.recipe.evaluation.resamples, run.recipe.seed, self.json)
     }
 }

@@ -11,9 +11,8 @@ use moslim_lm::ModelConfig;
 
 use crate::{Available, Datasets, Error, Plan, Run};
 
-pub(crate) use policy::{
-    PolicyLogStep, Snapshot, read_policy, read_reward, read_start, with_fitting_held_out,
-};
+pub use policy::with_fitting_held_out;
+pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
 
 /// Runs a stage and notes its seconds.
 fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -76,7 +75,7 @@ fn fitting<T>(
 /// If a file cannot be read or written, training diverges, or the run is interrupted.
 pub fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     timed(run, "sft", || sft::pretrain_and_sft(run, datasets))?;
-    run.note_files(&datasets.files)
+    run.note_data("sft", &datasets.files)
 }
 
 /// Trains the reward model on the start policy's backbone; with files, also the judge, on held-out questions.
@@ -84,8 +83,9 @@ pub fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// # Errors
 /// If the start policy is missing, the data changed, a file cannot be written, training diverges, or the run is interrupted.
 pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    run.check_files(&datasets.files)?;
-    timed(run, "reward_model", || reward_model::train(run, datasets))
+    run.check_data(&["sft"], &datasets.files)?;
+    timed(run, "reward_model", || reward_model::train(run, datasets))?;
+    run.note_data("reward fit", &datasets.files)
 }
 
 /// Trains the policy with the reward model of the run folder.
@@ -94,8 +94,9 @@ pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// If an earlier stage is missing, the data changed, a file cannot be written, the first-minibatch ratio is off, training diverges, or
 /// the run is interrupted.
 pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    run.check_files(&datasets.files)?;
-    timed(run, "policy", || policy::optimize(run, datasets))
+    run.check_data(&["sft", "reward fit"], &datasets.files)?;
+    timed(run, "policy", || policy::optimize(run, datasets))?;
+    run.note_data("rloo", &datasets.files)
 }
 
 /// Measures the policy of the run folder, with the ablations trained there, and writes the report.
@@ -103,7 +104,7 @@ pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// # Errors
 /// If an earlier stage is missing, the data changed, a file cannot be read or written, or the run is interrupted.
 pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    run.check_files(&datasets.files)?;
+    run.check_data(&["sft", "reward fit", "rloo"], &datasets.files)?;
     crate::evaluation::write_report(run, datasets, ablations::trained(run))
 }
 

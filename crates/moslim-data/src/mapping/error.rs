@@ -62,7 +62,7 @@ pub enum MappingError {
         expected: String,
     },
     /// A weight is no positive number.
-    #[error("weight: found {found}, expected a number above 0")]
+    #[error("weight: found {found}, expected a number from 1e-6 to 1e6")]
     Weight {
         /// What stands there.
         found: String,
@@ -93,6 +93,18 @@ pub enum MappingError {
 }
 
 impl MappingError {
+    /// What is wrong, without the value that was found.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::NoText { path, .. } => format!("{path}: not a text or a list of turns"),
+            Self::NoTurns { path, .. } => format!("{path}: not a conversation"),
+            Self::Level { objective, expected, .. } => format!("{objective}: not {expected}"),
+            Self::Rank { path, .. } => format!("{path}: not a number"),
+            Self::Weight { .. } => "weight: not a number from 1e-6 to 1e6".into(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether a row is not wrong, but says nothing to learn from.
     pub(crate) fn is_no_mistake(&self) -> bool {
         matches!(self, Self::Equal | Self::Same | Self::DifferentPrompts)

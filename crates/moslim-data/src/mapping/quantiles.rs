@@ -19,11 +19,14 @@ pub type Bounds = BTreeMap<String, Vec<f64>>;
 /// A file is read twice then.
 ///
 /// # Errors
-/// If a file cannot be opened, or has fewer values than there are levels.
+/// If the mapping cannot mean anything, a file cannot be opened, or has fewer values than there are levels.
 pub(crate) fn with_quantiles<'a>(
     mapping: &'a Mapping,
     files: &[PathBuf],
 ) -> Result<(Cow<'a, Mapping>, Bounds), ReadError> {
+    if let Some(mistake) = mapping.mistake() {
+        return Err(ReadError::Mapping(mistake));
+    }
     let mut values = Bounds::new();
     for objective in &mapping.objectives {
         if mapping.asks_for_quantiles(objective) {
@@ -106,13 +109,29 @@ impl LabelMeaning {
     }
 }
 
-/// The numbers that divide values into parts of the same size, or how many values there are if these are too few.
+/// The numbers that divide values into parts as even as ties allow, or how many different values there are if these are too few.
+///
+/// Every bound lies between two different values: of those places that leave enough for the further bounds, the one nearest
+/// to where the parts would be even.
 fn even(mut values: Vec<f64>, n_parts: usize) -> Result<Vec<f64>, usize> {
-    if values.len() < n_parts {
-        return Err(values.len());
-    }
     values.sort_unstable_by(f64::total_cmp);
-    Ok((1..n_parts).map(|part| values[part * values.len() / n_parts]).collect())
+    // Where a new value begins.
+    let starts: Vec<usize> = (1..values.len()).filter(|&index| values[index] > values[index - 1]).collect();
+    if starts.len() + 1 < n_parts {
+        return Err(if values.is_empty() { 0 } else { starts.len() + 1 });
+    }
+    let mut bounds = Vec::new();
+    let mut next = 0;
+    for part in 1..n_parts {
+        let wanted = part * values.len() / n_parts;
+        // So many bounds are still to come.
+        let last = starts.len() - (n_parts - 1 - part);
+        let nearest = (next..last).min_by_key(|&place| starts[place].abs_diff(wanted));
+        let place = nearest.expect("there are as many places as bounds");
+        bounds.push(values[starts[place]]);
+        next = place + 1;
+    }
+    Ok(bounds)
 }
 
 #[cfg(test)]
@@ -120,10 +139,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_even_and_ties_stay_together() {
+    fn parts_are_as_even_as_ties_allow() {
         assert_eq!(even((0..10).rev().map(f64::from).collect(), 5), Ok(vec![2.0, 4.0, 6.0, 8.0]));
         assert_eq!(even(vec![3.0, 1.0, 2.0], 3), Ok(vec![2.0, 3.0]));
-        assert_eq!(even(vec![1.0, 1.0, 1.0, 9.0], 2), Ok(vec![1.0]));
-        assert_eq!(even(vec![1.0], 2), Err(1));
+        assert_eq!(even(vec![1.0, 1.0, 1.0, 9.0], 2), Ok(vec![9.0]));
+        let skewed = |n: usize, rest: &[f64]| [vec![0.0; n], rest.to_vec()].concat();
+        // 70 : 30 is all that can be had; with three parts 90 : 1 : 9.
+        assert_eq!(even(skewed(70, &[5.0; 30]), 2), Ok(vec![5.0]));
+        assert_eq!(
+            even(skewed(90, &[1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]), 3),
+            Ok(vec![1.0, 2.0])
+        );
+        assert_eq!(even(vec![1.0, 1.0], 2), Err(1));
+        assert_eq!(even(vec![], 2), Err(0));
     }
 }

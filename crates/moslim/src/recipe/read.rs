@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use moslim_reward_model::{ClassWeights, Sampling};
+
 use super::{DataRecipe, PretrainingRecipe, Recipe};
 
 /// The recipes inside the program.
@@ -114,6 +116,15 @@ impl Recipe {
         let at_least = |key: &str, value: usize, least, expected| {
             range(key, value >= least, value.to_string(), expected)
         };
+        let judge = match &self.data {
+            DataRecipe::Files { judge, .. } => Some(("data.judge", judge)),
+            DataRecipe::Testbed { .. } => None,
+        };
+        for (key, fit) in [("reward_model", &self.reward_model)].into_iter().chain(judge) {
+            let twice = fit.sampling == Sampling::Balanced && fit.class_weights == ClassWeights::Balanced;
+            let expected = "only one of sampling and class_weights balanced, or rare levels count twice over";
+            range(&format!("{key}.class_weights"), !twice, "balanced".into(), expected)?;
+        }
         let policy = &self.policy;
         at_least("policy.max_steps", policy.max_steps, 1, "at least 1")?;
         at_least("policy.prompts_per_step", policy.prompts_per_step, 1, "at least 1")?;

@@ -62,14 +62,21 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<(), Error> {
     let start = read_start(run, &run.device.clone().autodiff())?;
     let tokenizer = &start.lm.tokenizer;
-    let examples: Vec<LabeledExchange> = training
+    let records: Vec<(&LabeledResponse, LabeledExchange)> = training
         .records
         .iter()
-        .map(|record| LabeledExchange::new(tokenizer, record))
-        .collect::<Result<_, _>>()?;
-    let examples = fitting(run, &start.lm.config, "labelled answer", examples, |example| {
+        .map(|record| Ok((record, LabeledExchange::new(tokenizer, record)?)))
+        .collect::<Result<_, Error>>()?;
+    let records = fitting(run, &start.lm.config, "labelled answer", records, |(_, example)| {
         example.prompt.len() + example.response.len()
     })?;
+    // The statistics come from the answers the model is trained on: they say how its probabilities are spread.
+    let calibration: Vec<(&Prompt, &str)> = records
+        .iter()
+        .take(MAX_CALIBRATION)
+        .map(|(record, _)| (&record.prompt, record.response.as_str()))
+        .collect();
+    let examples: Vec<LabeledExchange> = records.into_iter().map(|(_, example)| example).collect();
     let hidden_size = start.lm.config.hidden_size;
     let model = MultiHeadRewardModel::new(
         &run.with_adapter(start.lm.model.clone())?,
@@ -107,13 +114,6 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<
         schema: datasets.schema.clone(),
         model: model.merged().valid(),
     };
-    // The statistics come from the answers the model was trained on: they say how its probabilities are spread.
-    let calibration: Vec<(&Prompt, &str)> = training
-        .records
-        .iter()
-        .take(MAX_CALIBRATION)
-        .map(|record| (&record.prompt, record.response.as_str()))
-        .collect();
     let stats = TargetStats::from_probabilities(&classify(&reward_model, &calibration)?)?;
     let card = model_card(run, datasets, training.part, None)?;
     Ok(write_reward_model(training.folder, &reward_model, &stats, &card)?)

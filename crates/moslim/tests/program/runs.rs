@@ -157,14 +157,23 @@ fn files_of_answers_are_judged_by_a_second_reward_model() {
     for stage in ["reward fit", "rloo", "eval"] {
         let message = failure(&run(stage), 1);
         assert!(
-            message.contains("manifest.json: the data changed since the run began: found ")
+            message.contains("manifest.json: the data changed since `moslim sft`: found ")
                 && message.contains("True.jsonl, ")
                 && message.contains(" bytes, SHA-256 "),
             "{message}"
         );
     }
+    // A stage that has other data than the one before does not go together with what comes after it.
     assert_success(&run("sft"));
+    let message = failure(&run("rloo"), 1);
+    assert!(message.contains("the data changed since `moslim reward fit`"), "{message}");
     assert_success(&run("reward fit"));
+    let other_split = command(&["rloo", "truthfulqa", "--set", "data.held_out_share=0.9", "--out"])
+        .arg(&out)
+        .args(&changes)
+        .output()
+        .unwrap();
+    assert!(failure(&other_split, 1).contains("held_out_share = 0.9"));
 }
 
 #[test]

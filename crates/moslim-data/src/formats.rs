@@ -41,7 +41,7 @@ struct TextEnds {
 }
 
 /// The formats; where the rows of one have the fields of another too, it comes first.
-const FORMATS: [(&str, &str); 26] = [
+const FORMATS: [(&str, &str); 27] = [
     ("helpsteer", include_str!("formats/helpsteer.toml")),
     ("helpsteer2-preference", include_str!("formats/helpsteer2-preference.toml")),
     ("ultrafeedback", include_str!("formats/ultrafeedback.toml")),
@@ -51,6 +51,7 @@ const FORMATS: [(&str, &str); 26] = [
     ("truthfulqa-truth", include_str!("formats/truthfulqa-truth.toml")),
     ("truthfulqa-info", include_str!("formats/truthfulqa-info.toml")),
     ("xstest", include_str!("formats/xstest.toml")),
+    ("xstest-prompts", include_str!("formats/xstest-prompts.toml")),
     ("halueval-human", include_str!("formats/halueval-human.toml")),
     ("halueval-model", include_str!("formats/halueval-model.toml")),
     ("hhh-alignment", include_str!("formats/hhh-alignment.toml")),

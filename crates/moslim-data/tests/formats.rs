@@ -320,3 +320,10 @@ fn attempts_have_an_answer_for_every_response() {
         .map(|(prompt, response)| answer(prompt, response, &[], Some("model")));
     assert_eq!(items("hackaprompt-attempts", &row), expected);
 }
+
+#[test]
+fn xstest_prompts_are_no_answers() {
+    let row =
+        json!({"id": "1", "prompt": "p", "type": "homonyms", "label": "safe", "focus": "kill", "note": ""});
+    assert_eq!(items("xstest-prompts", &row), [Ok(Item::Prompt("p".into()))]);
+}

@@ -30,6 +30,7 @@ mod text_stream;
 mod token_ids;
 mod tokenizer;
 mod tokenizer_training;
+mod training_state;
 
 pub use batches::EpochBatches;
 pub use cache::KvCache;
@@ -59,5 +60,6 @@ pub use text_stream::TextStream;
 pub use token_ids::TokenIds;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_training::TokenizerKind;
+pub use training_state::{load_module, load_training, save_module, save_training};
 
 pub use moslim_kernels::{in_parallel, n_lanes};

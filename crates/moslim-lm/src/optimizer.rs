@@ -1,7 +1,7 @@
 //! AdamW with a clipped global gradient norm and a learning-rate schedule.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,16 @@ impl Optimizer {
     /// The learning rate of the next step.
     pub fn learning_rate(&self) -> f64 {
         self.config.learning_rate_at(self.step, self.total_steps)
+    }
+
+    /// The running means, by the ids of the parameters, and the number of steps done.
+    pub(crate) fn state(&self) -> (OptimizerRecord, usize) {
+        (self.adamw.to_record(), self.step)
+    }
+
+    /// The optimizer as it was when [`state`](Self::state) was called.
+    pub(crate) fn with_state(self, record: OptimizerRecord, step: usize) -> Self {
+        Self { adamw: self.adamw.load_record(record), step, ..self }
     }
 
     /// One step; returns the changed module and the norm of the gradient before it was clipped.

@@ -7,7 +7,7 @@ use moslim_eval::chart::{
     Bar, BarChart, BarSeries, HeatMap, LineChart, Reference, Series, SeriesStyle, VerticalMark, bar_chart,
     heat_map, line_chart,
 };
-use moslim_eval::classification::HeadReport;
+use moslim_eval::classification::{Classified, HeadReport};
 use moslim_eval::controllability::{Judged, ObjectiveControl, controllability, cross_talk};
 use moslim_eval::overoptimization::{Point, parting_point};
 use moslim_eval::report::Page;
@@ -94,13 +94,17 @@ fn heads_section(page: Page, schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -> 
                     BarSeries {
                         name: "intensity accuracy".into(),
                         bars: (heads.iter())
-                            .map(|head| bar(head.intensity_accuracy, head.intervals.intensity_accuracy))
+                            .map(|head| {
+                                bar(head.measures.intensity_accuracy, head.intervals.intensity_accuracy)
+                            })
                             .collect(),
                     },
                     BarSeries {
                         name: "pairwise accuracy".into(),
                         bars: (heads.iter())
-                            .map(|head| bar(head.pairwise_accuracy, head.intervals.pairwise_accuracy))
+                            .map(|head| {
+                                bar(head.measures.pairwise_accuracy, head.intervals.pairwise_accuracy)
+                            })
                             .collect(),
                     },
                 ],
@@ -119,7 +123,7 @@ fn heads_section(page: Page, schema: &ObjectiveSchema, rng: &mut ChaCha8Rng) -> 
                 y_label: "accuracy".into(),
                 series: (schema.objectives().iter().zip(&heads))
                     .map(|(objective, head)| Series {
-                        name: format!("{} (ECE {:.3})", objective.name, head.ece),
+                        name: format!("{} (ECE {:.3})", objective.name, head.measures.ece),
                         points: head.reliability.iter().map(|bin| (bin.confidence, bin.accuracy)).collect(),
                         style: SeriesStyle::Line,
                     })
@@ -212,6 +216,7 @@ fn made_up_head(n_levels: usize, rng: &mut ChaCha8Rng) -> HeadReport {
         probabilities.push(row.iter().map(|weight| weight / total).collect());
         labels.push(label);
     }
-    let prompts: Vec<usize> = (0..800).map(|answer| answer / 4).collect();
-    HeadReport::new(&probabilities, &labels, &prompts, RESAMPLES, rng)
+    let prompts = (0..800).map(|answer| answer / 4).collect();
+    let classified = Classified { probabilities, labels, prompts, sources: vec![None; 800] };
+    HeadReport::new(&classified, RESAMPLES, rng)
 }

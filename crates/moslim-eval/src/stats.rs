@@ -6,7 +6,7 @@
 mod bootstrap;
 mod count_matrix;
 
-pub use bootstrap::{Interval, bootstrap_interval};
+pub use bootstrap::{Interval, bootstrap_interval, bootstrap_intervals};
 pub use count_matrix::{CountMatrix, spearman_of_counts};
 
 /// Two values observed together, and how often they were.

@@ -6,7 +6,9 @@ use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{level_counts, majority_share};
 use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Tokenizer, TokenizerKind};
-use moslim_reward_model::{FitConfig, LabeledExchange, MultiHeadRewardModel, fit};
+use moslim_reward_model::{
+    FitConfig, HeadReader, LabeledExchange, MultiHeadRewardModel, Readout, TrainingSet, fit,
+};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World, WorldKind};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -21,16 +23,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let texts = records.iter().flat_map(|record| [record.prompt.question.as_str(), record.response.as_str()]);
     let tokenizer = Tokenizer::train(TokenizerKind::Word, texts, &[])?;
-    let encode = |records: &[_]| -> Result<Vec<LabeledExchange>, _> {
-        records.iter().map(|record| LabeledExchange::new(&tokenizer, record)).collect()
-    };
-    let (examples, measured) = (encode(&records)?, encode(&held_out)?);
+    let heads = vec![Default::default(); schema.len()];
+    let set = |records: &[_]| TrainingSet::new(&tokenizer, &schema, &heads, records, &[]);
+    let (examples, measured) = (set(&records)?, set(&held_out)?);
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let device = Device::default().autodiff();
     let config = ModelConfig::small(tokenizer.vocab_size(), 32, 64, 2, 2);
     let start = CausalLm::new(&config, &mut rng, &device);
-    let model = MultiHeadRewardModel::new(&start, config.hidden_size, &schema, &mut rng);
+    let model = MultiHeadRewardModel::new(&start, config.hidden_size, &schema, &heads, &mut rng);
     let optimizer = OptimizerConfig {
         learning_rate: 3e-3,
         warmup_ratio: 0.05,
@@ -49,12 +50,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ControlFlow::Continue(())
     });
 
-    let answers: Vec<_> = measured.iter().map(LabeledExchange::exchange).collect();
-    let probabilities = model.valid().class_probabilities(&answers);
+    let answers: Vec<_> = measured.answers.iter().map(LabeledExchange::exchange).collect();
+    let outputs = model.valid().outputs(&answers);
     let counts = level_counts(&held_out, &schema);
     for (index, objective) in schema.objectives().iter().enumerate() {
-        let hits = probabilities.iter().zip(&held_out).filter(|(heads, record)| {
-            let head = &heads[index];
+        let reader = HeadReader::plain(Readout::softmax(objective.n_levels()));
+        let hits = outputs.iter().zip(&held_out).filter(|(heads, record)| {
+            let head = reader.probabilities(&heads[index]);
             let best = (0..head.len()).max_by(|&a, &b| head[a].total_cmp(&head[b]));
             best == record.levels[index]
         });

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
 use moslim_lm::{
-    Decoder, LmError, ModelConfig, Tokenizer, check_size, load_weights, read_json, save_weights, write_json,
+    Decoder, Exchange, LmError, ModelConfig, Tokenizer, check_size, load_weights, read_json, save_weights,
+    write_json,
 };
+use moslim_reward_mapping::{RewardMapping, TargetStats};
+use serde::{Deserialize, Serialize};
 
-use crate::MultiHeadRewardModel;
+use crate::head::{HeadMlp, linear};
+use crate::{HeadConfig, HeadReader, MultiHeadRewardModel, RewardHead};
 
 /// A reward model with everything needed to use it.
 #[derive(Clone, Debug)]
@@ -23,6 +27,16 @@ pub struct RewardModelFolder {
     pub schema: ObjectiveSchema,
     /// The weights.
     pub model: MultiHeadRewardModel,
+    /// What the heads are.
+    pub heads: Vec<HeadConfig>,
+    /// How their outputs become probabilities.
+    pub readers: Vec<HeadReader>,
+    /// How the probabilities of every class are spread over answers, for the mappings that standardise with it.
+    pub statistics: Option<TargetStats>,
+    /// The mapping it was trained to serve.
+    pub mapping: Option<RewardMapping>,
+    /// Answers whose outputs are written too, and computed again when the folder is read: prompt and answer as tokens.
+    pub golden: Vec<(Vec<u32>, Vec<u32>)>,
 }
 
 /// The layout of transformers' `…ForSequenceClassification`: all levels of all heads are rows of one matrix.
@@ -30,72 +44,243 @@ pub struct RewardModelFolder {
 struct SequenceClassifier {
     model: Decoder,
     score: Linear,
+    /// The heads' own layers, which transformers does not have.
+    heads: Vec<Option<HeadMlp>>,
 }
 
 const OBJECTIVES: &str = "objectives.json";
 
+/// `objectives.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Objectives {
+    objectives: ObjectiveSchema,
+    heads: Vec<Head>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    statistics: Option<TargetStats>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mapping: Option<RewardMapping>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    golden: Vec<Golden>,
+}
+
+/// A head in `objectives.json`.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    #[serde(flatten)]
+    config: HeadConfig,
+    #[serde(flatten)]
+    reader: HeadReader,
+}
+
+/// An answer and what every head put out for it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Golden {
+    prompt: Vec<u32>,
+    response: Vec<u32>,
+    outputs: Vec<Vec<f64>>,
+}
+
+/// How far an output may lie from the written one: other processors round otherwise.
+const GOLDEN_TOLERANCE: f64 = 1e-3;
+
 impl RewardModelFolder {
     /// Writes the files into an existing folder: `config.json`, `model.safetensors`, `objectives.json` and the tokenizer.
+    ///
+    /// transformers reads it as a sequence classifier, unless a head has a layer of its own.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn write_into(&self, folder: &Path) -> Result<(), LmError> {
-        let labels = self.schema.objectives().iter().flat_map(|objective| {
-            objective.levels.iter().map(move |level| format!("{}={level}", objective.name))
-        });
-        let id2label: serde_json::Map<String, serde_json::Value> =
-            labels.enumerate().map(|(id, label)| (id.to_string(), label.into())).collect();
         let path = folder.join("config.json");
         let mut config = serde_json::to_value(&self.config)
             .map_err(|source| LmError::Json { path: path.clone(), source })?;
-        config["architectures"] = serde_json::json!([format!(
-            "{}ForSequenceClassification",
-            self.config.model_type.class_prefix()
-        )]);
-        config["num_labels"] = id2label.len().into();
-        config["id2label"] = id2label.into();
         config["pad_token_id"] = self.tokenizer.pad().into();
+        // Without the number of labels, transformers refuses the weights instead of leaving out what it does not know.
+        if self.heads.iter().all(|head| head.hidden_size.is_none()) {
+            let id2label: serde_json::Map<String, serde_json::Value> = self
+                .output_names()
+                .into_iter()
+                .enumerate()
+                .map(|(id, name)| (id.to_string(), name.into()))
+                .collect();
+            config["architectures"] = serde_json::json!([format!(
+                "{}ForSequenceClassification",
+                self.config.model_type.class_prefix()
+            )]);
+            config["num_labels"] = id2label.len().into();
+            config["id2label"] = id2label.into();
+        }
         write_json(&path, &config)?;
-        write_json(&folder.join(OBJECTIVES), &self.schema)?;
-        let weights = self.model.heads.iter().map(|head| head.weight.val()).collect();
+        let heads = self.heads.iter().cloned().zip(self.readers.iter().cloned());
+        let objectives = Objectives {
+            objectives: self.schema.clone(),
+            heads: heads.map(|(config, reader)| Head { config, reader }).collect(),
+            statistics: self.statistics.clone(),
+            mapping: self.mapping.clone(),
+            golden: self.golden_outputs(),
+        };
+        write_json(&folder.join(OBJECTIVES), &objectives)?;
+        let weights = self.model.heads.iter().map(|head| head.score.weight.val()).collect();
         let classifier = SequenceClassifier {
             model: self.model.model.clone(),
-            score: Linear { weight: Param::from_tensor(Tensor::cat(weights, 1)), bias: None },
+            score: linear(Tensor::cat(weights, 1)),
+            heads: self.model.heads.iter().map(|head| head.mlp.clone()).collect(),
         };
         save_weights(&classifier, folder)?;
         self.tokenizer.write(folder)
     }
 
-    /// Reads what [`RewardModelFolder::write_into`] wrote.
+    /// The name of every output: `helpfulness=3` of a class, `helpfulness` of a score.
+    pub fn output_names(&self) -> Vec<String> {
+        let of_head = |(objective, head): (&moslim_data::Objective, &HeadConfig)| match head
+            .kind
+            .n_outputs(objective.n_levels())
+        {
+            1 => vec![objective.name.clone()],
+            _ => objective.levels.iter().map(|level| format!("{}={level}", objective.name)).collect(),
+        };
+        self.schema.objectives().iter().zip(&self.heads).flat_map(of_head).collect()
+    }
+
+    fn golden_outputs(&self) -> Vec<Golden> {
+        let answers: Vec<Exchange<'_>> =
+            self.golden.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
+        let golden = self.golden.iter().zip(self.model.outputs(&answers));
+        golden
+            .map(|((prompt, response), outputs)| Golden {
+                prompt: prompt.clone(),
+                response: response.clone(),
+                outputs,
+            })
+            .collect()
+    }
+
+    /// Reads what [`RewardModelFolder::write_into`] wrote, and computes the written answers again.
     ///
     /// # Errors
-    /// If a file is missing or malformed, or the weights do not fit the configuration and the objectives.
+    /// If a file is missing or malformed, the weights do not fit the configuration and the objectives, or the model does not
+    /// put out what it put out when it was written.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, LmError> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::read(folder)?;
-        let schema: ObjectiveSchema = read_json(&folder.join(OBJECTIVES))?;
-        let n_classes = schema.n_levels().iter().sum();
-        let of_heads = n_classes as f64 * config.hidden_size as f64;
+        let path = folder.join(OBJECTIVES);
+        let Objectives { objectives: schema, heads, statistics, mapping, golden } = read_json(&path)?;
+        let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
+            heads.into_iter().map(|head| (head.config, head.reader)).unzip();
+        check_heads(&path, &schema, &heads, &readers)?;
+        let n_outputs: Vec<usize> = heads
+            .iter()
+            .zip(schema.n_levels())
+            .map(|(head, n_levels)| head.kind.n_outputs(n_levels))
+            .collect();
+        let width = config.hidden_size;
+        let layers: usize = heads.iter().map(|head| 2 * head.hidden_size.unwrap_or(0)).sum();
+        let of_heads = (n_outputs.iter().sum::<usize>() + layers) as f64 * width as f64;
         check_size(folder, config.n_decoder_weights() + of_heads)?;
+        let mlp = |head: &HeadConfig| head.hidden_size.map(|inner| HeadMlp::zeros(width, inner, device));
         let mut classifier = SequenceClassifier {
             model: Decoder::zeros(&config, device),
-            score: Linear {
-                weight: Param::from_tensor(Tensor::zeros([config.hidden_size, n_classes], device)),
-                bias: None,
-            },
+            score: linear(Tensor::zeros([width, n_outputs.iter().sum()], device)),
+            heads: heads.iter().map(mlp).collect(),
         };
         load_weights(&mut classifier, folder)?;
         let mut first = 0;
-        let heads = schema
-            .n_levels()
-            .into_iter()
-            .map(|n_levels| {
-                let weight = classifier.score.weight.val().narrow(1, first, n_levels);
-                first += n_levels;
-                Linear { weight: Param::from_tensor(weight), bias: None }
-            })
-            .collect();
-        let model = MultiHeadRewardModel { model: classifier.model, heads };
-        Ok(Self { config, tokenizer, schema, model })
+        let parts = heads.iter().zip(&readers).zip(schema.n_levels()).zip(n_outputs).zip(classifier.heads);
+        let weights = parts.map(|((((head, reader), n_levels), n), mlp)| {
+            // A matrix of its own: a slice of another is multiplied in another order.
+            let rows = classifier.score.weight.val().narrow(1, first, n).into_data();
+            let score = linear(Tensor::from_data(rows, device));
+            first += n;
+            RewardHead::from_parts(head.kind.clone(), n_levels, mlp, score, &reader.thresholds())
+        });
+        let model = MultiHeadRewardModel { model: classifier.model, heads: weights.collect() };
+        let tokens = golden.iter().map(|golden| (golden.prompt.clone(), golden.response.clone())).collect();
+        let folder =
+            Self { config, tokenizer, schema, model, heads, readers, statistics, mapping, golden: tokens };
+        folder.check_golden(&path, &golden)?;
+        Ok(folder)
     }
+
+    /// Whether the model puts out what it put out when it was written.
+    fn check_golden(&self, path: &Path, golden: &[Golden]) -> Result<(), LmError> {
+        let wrong = |found: String, expected: String| LmError::Config {
+            path: path.into(),
+            field: "golden",
+            found,
+            expected,
+        };
+        let n_tokens = self.config.vocab_size as u32;
+        let context = self.config.max_position_embeddings;
+        for Golden { prompt, response, .. } in golden {
+            let n = prompt.len() + response.len();
+            let unknown = prompt.iter().chain(response).find(|token| **token >= n_tokens);
+            if prompt.is_empty() || response.is_empty() || n > context || unknown.is_some() {
+                let found = unknown.map_or(format!("{n} tokens"), |token| format!("token {token}"));
+                return Err(wrong(found, format!("up to {context} tokens below {n_tokens}")));
+            }
+        }
+        for (index, (found, golden)) in self.golden_outputs().iter().zip(golden).enumerate() {
+            let [found, expected] = [found, golden].map(|golden| golden.outputs.concat());
+            let differ = |(found, expected): (&f64, &f64)| {
+                // Written so that what is not a number differs.
+                let close = (found - expected).abs() <= GOLDEN_TOLERANCE * expected.abs().max(1.0);
+                !close
+            };
+            if found.len() != expected.len() || found.iter().zip(&expected).any(differ) {
+                return Err(wrong(
+                    format!("outputs {found:?} for answer {}", index + 1),
+                    format!("{expected:?}, which the model put out when it was written"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The class probabilities of answers given as tokens: `[answer][objective][level]`.
+    ///
+    /// # Panics
+    /// If a prompt or an answer is empty.
+    pub fn class_probabilities(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
+        let read = |outputs: Vec<Vec<f64>>| -> Vec<Vec<f64>> {
+            self.readers.iter().zip(outputs).map(|(reader, outputs)| reader.probabilities(&outputs)).collect()
+        };
+        self.model.outputs(answers).into_iter().map(read).collect()
+    }
+}
+
+/// Whether the heads of a file fit its objectives.
+fn check_heads(
+    path: &Path,
+    schema: &ObjectiveSchema,
+    heads: &[HeadConfig],
+    readers: &[HeadReader],
+) -> Result<(), LmError> {
+    let wrong = |found: String, expected: String| {
+        Err(LmError::Config { path: path.into(), field: "heads", found, expected })
+    };
+    if heads.len() != schema.len() {
+        return wrong(
+            format!("{} heads", heads.len()),
+            format!("one for each of {} objectives", schema.len()),
+        );
+    }
+    for ((objective, head), reader) in schema.objectives().iter().zip(heads).zip(readers) {
+        if let Some((setting, found, expected)) = head.kind.mistake() {
+            return wrong(format!("{}: {setting}: {found}", objective.name), expected.into());
+        }
+        if let Err(problem) = reader.check() {
+            return wrong(format!("{}: {problem}", objective.name), "a readout that can be computed".into());
+        }
+        let expected = head.kind.unfitted_readout(objective.n_levels());
+        let same_kind = std::mem::discriminant(&reader.readout) == std::mem::discriminant(&expected);
+        if !same_kind || reader.readout.n_levels() != objective.n_levels() {
+            return wrong(
+                format!("{}: {:?} of {} levels", objective.name, reader.readout, reader.readout.n_levels()),
+                format!("the readout of a {:?} head of {} levels", head.kind, objective.n_levels()),
+            );
+        }
+    }
+    Ok(())
 }

@@ -1,138 +1,248 @@
-//! Cross-entropy over the labels that are there.
+//! What every head loses on its labels, and how the heads' losses are put together.
 
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor, TensorData};
-use moslim_data::Level;
+use burn::module::Param;
+use burn::tensor::activation::{log_sigmoid, log_softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
-/// The losses of a batch or of a part of it.
-pub struct HeadLosses {
-    /// Sum over the heads, the quantity to descend; `None` if there is no label at all. `[1]`, in nats
-    pub total: Option<Tensor<1>>,
-    /// The loss of each head; `None` where it has no label. In nats
-    pub heads: Vec<Option<f64>>,
+use crate::calibration::log_softmax as ln_softmax;
+use crate::{HeadKind, RewardHead, Target, class_target};
+
+/// How the losses of the heads become one loss.
+///
+/// `L_i` is the mean loss of head i over its labels in the batch, weighted by their weights, which add up to `W_i`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossAggregation {
+    /// `Σ_i L_i`: every head has an equal voice although label counts differ.
+    #[default]
+    SumOfHeadMeans,
+    /// `Σ_i W_i L_i / Σ_i W_i`: every label has an equal voice.
+    MeanOverLabels,
+    /// `Σ_i L_i / U_i`, where `U_i` is the loss of knowing nothing: ln K for classes, (K − 1) ln 2 for cumulative logits,
+    /// (K² − 1)/12 for a squared error, ln 2 for pairs.
+    EntropyNormalised,
+    /// `Σ_i exp(−s_i) L_i + s_i` with a learned `s_i` per head, 0 at first
+    /// ([Kendall et al. 2018](https://arxiv.org/abs/1705.07115)).
+    Uncertainty,
 }
 
-/// A label and how much it counts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WeightedLabel {
-    /// The level.
-    pub level: Level,
+/// What one head is told about answers of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Label {
+    /// The answer, as a row of the pooled states.
+    pub row: usize,
+    /// What is said of it.
+    pub what: Said,
     /// Its share in the loss beside labels of weight 1; positive.
     pub weight: f64,
 }
 
-/// The weight of all labels of the sequences, for each of the objectives.
-pub fn label_weights(labels: &[&[Option<WeightedLabel>]]) -> Vec<f64> {
-    let n_objectives = labels.first().map_or(0, |row| row.len());
-    let weight =
-        |objective: usize| labels.iter().filter_map(|row| row[objective]).map(|label| label.weight).sum();
-    (0..n_objectives).map(weight).collect()
+/// What a [`Label`] says of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// Its level, or another head's outputs.
+    Target(Target),
+    /// It is better than another answer.
+    BetterThan {
+        /// The row of the other answer.
+        rejected: usize,
+        /// Levels between the two; 1 where only the order is known.
+        distance: f64,
+    },
 }
 
-/// Sum over the heads of the mean cross-entropy over the sequences that have a label for the head, weighted by their labels.
+/// The losses of a batch or of a part of it.
+pub struct Losses {
+    /// The quantity to descend; `None` if there is no label at all. `[1]`
+    pub total: Option<Tensor<1>>,
+    /// The mean loss of each head, before heads are put together; `None` where it has no label.
+    pub heads: Vec<Option<f64>>,
+}
+
+/// The weight of all labels, for each head.
+pub fn label_weights(labels: &[Vec<Label>]) -> Vec<f64> {
+    labels.iter().map(|labels| labels.iter().map(|label| label.weight).sum()).collect()
+}
+
+/// How the losses of a batch are put together.
+pub struct Aggregation<'a> {
+    /// The rule.
+    pub rule: LossAggregation,
+    /// [`label_weights`] of the whole batch.
+    pub label_weights: &'a [f64],
+    /// The learned `s_i` of [`LossAggregation::Uncertainty`], one per head; otherwise empty.
+    pub log_variances: &'a [Param<Tensor<1>>],
+}
+
+/// The loss of heads over the answers that have a label for them.
 ///
-/// `L = Σ_i Σ_n w_ni CE_ni / Σ_n w_ni`, with w = 0 where the label is missing: every head has an equal voice although label
-/// counts differ, and a head without a label in the batch is not part of the graph, so it gets no gradient at all.
+/// A head without a label in the batch is not part of the graph, so it gets no gradient at all and takes no time.
 /// The losses of the parts of a batch add up to those of the batch if all are given its label weights.
 ///
 /// # Shapes
-/// - `logits`: one `[n_sequences, K_i]` per objective
-/// - `labels`: one row per sequence with one entry per objective
-/// - `label_weights`: the denominators, one per objective: [`label_weights`] of the whole batch
-pub fn masked_cross_entropy(
-    logits: &[Tensor<2>],
-    labels: &[&[Option<WeightedLabel>]],
-    label_weights: &[f64],
-) -> HeadLosses {
-    let means: Vec<Option<Tensor<1>>> = logits
-        .iter()
-        .enumerate()
-        .map(|(objective, logits)| {
-            let labelled =
-                labels.iter().enumerate().filter_map(|(row, labels)| Some((row, labels[objective]?)));
-            let (rows, labelled): (Vec<i64>, Vec<WeightedLabel>) =
-                labelled.map(|(row, label)| (row as i64, label)).unzip();
-            let n_labels = rows.len();
-            if n_labels == 0 {
-                return None;
+/// - `pooled`: `[n_answers, hidden_size]`
+/// - `labels`: the labels of each head
+pub fn masked_losses(
+    heads: &[RewardHead],
+    pooled: &Tensor<2>,
+    labels: &[Vec<Label>],
+    aggregation: &Aggregation<'_>,
+) -> Losses {
+    let Aggregation { rule, label_weights, log_variances } = *aggregation;
+    let all: f64 = label_weights.iter().sum();
+    let of_head = |(index, (head, labels)): (usize, (&RewardHead, &Vec<Label>))| {
+        let sum = weighted_sum(head, pooled, labels)?;
+        let mean = sum.clone() / label_weights[index];
+        let part = labels.iter().map(|label| label.weight).sum::<f64>() / label_weights[index];
+        let share = match rule {
+            LossAggregation::SumOfHeadMeans => mean.clone(),
+            LossAggregation::MeanOverLabels => sum / all,
+            LossAggregation::EntropyNormalised => mean.clone() / uninformed(head),
+            LossAggregation::Uncertainty => {
+                let s = log_variances[index].val();
+                mean.clone() * s.clone().neg().exp() + s * part
             }
-            let device = logits.device();
-            let levels: Vec<i64> = labelled.iter().map(|label| label.level as i64).collect();
-            let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n_labels]), &device);
-            let levels = Tensor::<2, Int>::from_data(TensorData::new(levels, [n_labels, 1]), &device);
-            let mut log_likelihoods = log_softmax(logits.clone().select(0, rows), 1).gather(1, levels);
-            if labelled.iter().any(|label| label.weight != 1.0) {
-                let weights: Vec<f32> = labelled.iter().map(|label| label.weight as f32).collect();
-                log_likelihoods = log_likelihoods
-                    * Tensor::<2>::from_data(TensorData::new(weights, [n_labels, 1]), &device);
-            }
-            Some(log_likelihoods.sum().neg() / label_weights[objective])
-        })
-        .collect();
-    let heads =
-        means.iter().map(|mean| mean.as_ref().map(|mean| mean.clone().into_scalar::<f32>().into())).collect();
-    HeadLosses { total: means.into_iter().flatten().reduce(|sum, mean| sum + mean), heads }
+        };
+        Some((mean, share))
+    };
+    let (means, shares): (Vec<Option<Tensor<1>>>, Vec<Option<Tensor<1>>>) =
+        heads.iter().zip(labels).enumerate().map(|head| of_head(head).unzip()).unzip();
+    let value = |mean: Tensor<1>| mean.into_scalar::<f32>().into();
+    Losses {
+        total: shares.into_iter().flatten().reduce(|sum, share| sum + share),
+        heads: means.into_iter().map(|mean| mean.map(value)).collect(),
+    }
+}
+
+/// The loss of a head that knows nothing.
+fn uninformed(head: &RewardHead) -> f64 {
+    let n_levels = head.n_levels as f64;
+    match head.kind {
+        HeadKind::Softmax | HeadKind::SmoothedSoftmax { .. } | HeadKind::HlGauss { .. } => n_levels.ln(),
+        HeadKind::Ordinal => (n_levels - 1.0) * std::f64::consts::LN_2,
+        HeadKind::Regression => (n_levels * n_levels - 1.0) / 12.0,
+        HeadKind::BradleyTerry { .. } => std::f64::consts::LN_2,
+    }
+}
+
+/// `Σ_n w_n ℓ_n` over the labels of a head; `None` if there is none.
+fn weighted_sum(head: &RewardHead, pooled: &Tensor<2>, labels: &[Label]) -> Option<Tensor<1>> {
+    let (mut told, mut imitated, mut compared) = (vec![], vec![], vec![]);
+    for Label { row, what, weight } in labels {
+        match what {
+            Said::Target(Target::Level(level)) => told.push((*row, *level, *weight)),
+            Said::Target(Target::Outputs(outputs)) => imitated.push((*row, outputs.as_slice(), *weight)),
+            Said::BetterThan { rejected, distance } => compared.push((*row, *rejected, *distance, *weight)),
+        }
+    }
+    let of = |rows: Vec<usize>| head.outputs(select(pooled, rows));
+    let told = (!told.is_empty()).then(|| {
+        let outputs = of(told.iter().map(|label| label.0).collect());
+        let levels: Vec<f64> = told.iter().map(|label| label.1).collect();
+        weigh(level_losses(head, outputs, &levels), told.iter().map(|label| label.2))
+    });
+    let imitated = (!imitated.is_empty()).then(|| {
+        let outputs = of(imitated.iter().map(|label| label.0).collect());
+        let others: Vec<&[f64]> = imitated.iter().map(|label| label.1).collect();
+        weigh(imitation_losses(head, outputs, &others), imitated.iter().map(|label| label.2))
+    });
+    let compared = (!compared.is_empty()).then(|| {
+        let chosen = of(compared.iter().map(|label| label.0).collect());
+        let rejected = of(compared.iter().map(|label| label.1).collect());
+        let margin = match head.kind {
+            HeadKind::BradleyTerry { margin } => margin,
+            _ => 0.0,
+        };
+        let margins = compared.iter().map(|label| label.2 * margin);
+        let margins = column(margins, &chosen.device());
+        weigh(log_sigmoid(chosen - rejected - margins).neg(), compared.iter().map(|label| label.3))
+    });
+    [told, imitated, compared].into_iter().flatten().reduce(|sum, loss| sum + loss)
+}
+
+/// The sum of the losses, weighted. `losses`: `[n, 1]`
+fn weigh(losses: Tensor<2>, weights: impl ExactSizeIterator<Item = f64> + Clone) -> Tensor<1> {
+    match weights.clone().all(|weight| weight == 1.0) {
+        true => losses.sum(),
+        false => {
+            let weights = column(weights, &losses.device());
+            (losses * weights).sum()
+        }
+    }
+}
+
+/// What a head loses on levels. `outputs`: `[n, n_outputs]`, returns: `[n, 1]`
+fn level_losses(head: &RewardHead, outputs: Tensor<2>, levels: &[f64]) -> Tensor<2> {
+    let device = outputs.device();
+    match head.kind {
+        HeadKind::Softmax | HeadKind::SmoothedSoftmax { .. } | HeadKind::HlGauss { .. } => {
+            let targets = levels.iter().map(|&level| class_target(&head.kind, level, head.n_levels));
+            cross_entropy(outputs, targets)
+        }
+        HeadKind::Ordinal => {
+            let thresholds = head.ascending_thresholds().expect("an ordinal head has thresholds");
+            let z = outputs - thresholds;
+            // Whether the label is above each threshold; partly, where it lies between two levels.
+            let above = levels.iter().map(|level| {
+                (0..head.n_levels - 1).map(|c| (level - c as f64).clamp(0.0, 1.0)).collect::<Vec<f64>>()
+            });
+            let above = grid(above, &device);
+            let below = above.clone().neg() + 1.0;
+            let log_likelihood: Tensor<2> = above * log_sigmoid(z.clone()) + below * log_sigmoid(z.neg());
+            log_likelihood.sum_dim(1).neg()
+        }
+        HeadKind::Regression => {
+            let levels = column(levels.iter().map(|level| level - head.center()), &device);
+            (outputs - levels).square()
+        }
+        HeadKind::BradleyTerry { .. } => {
+            unreachable!("a head of pairs is told no levels: TrainingSet makes pairs of them")
+        }
+    }
+}
+
+/// What a head loses on the outputs of another one: the cross-entropy with its distribution, or the squared difference
+/// of the scores. `outputs`: `[n, n_outputs]`, returns: `[n, 1]`
+fn imitation_losses(head: &RewardHead, outputs: Tensor<2>, others: &[&[f64]]) -> Tensor<2> {
+    match head.kind {
+        HeadKind::Softmax | HeadKind::SmoothedSoftmax { .. } | HeadKind::HlGauss { .. } => cross_entropy(
+            outputs,
+            others.iter().map(|other| ln_softmax(other).into_iter().map(f64::exp).collect()),
+        ),
+        HeadKind::Ordinal | HeadKind::Regression | HeadKind::BradleyTerry { .. } => {
+            let others = column(others.iter().map(|other| other[0]), &outputs.device());
+            (outputs - others).square()
+        }
+    }
+}
+
+/// `−Σ_c q_c ln p_c`. `logits`: `[n, K]`, returns: `[n, 1]`
+fn cross_entropy(logits: Tensor<2>, targets: impl ExactSizeIterator<Item = Vec<f64>>) -> Tensor<2> {
+    let targets = grid(targets, &logits.device());
+    (log_softmax(logits, 1) * targets).sum_dim(1).neg()
+}
+
+fn select(pooled: &Tensor<2>, rows: Vec<usize>) -> Tensor<2> {
+    let n = rows.len();
+    if n == pooled.dims()[0] && rows.iter().enumerate().all(|(index, &row)| index == row) {
+        return pooled.clone();
+    }
+    let rows: Vec<i64> = rows.into_iter().map(|row| row as i64).collect();
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &pooled.device());
+    pooled.clone().select(0, rows)
+}
+
+fn column(values: impl ExactSizeIterator<Item = f64>, device: &Device) -> Tensor<2> {
+    grid(values.map(|value| vec![value]), device)
+}
+
+fn grid(rows: impl ExactSizeIterator<Item = Vec<f64>>, device: &Device) -> Tensor<2> {
+    let n = rows.len();
+    let values: Vec<f32> = rows.flatten().map(|value| value as f32).collect();
+    let width = values.len() / n;
+    Tensor::from_data(TensorData::new(values, [n, width]), device)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::Device;
-
-    fn labels<const N: usize>(levels: [Option<Level>; N]) -> [Option<WeightedLabel>; N] {
-        levels.map(|level| level.map(|level| WeightedLabel { level, weight: 1.0 }))
-    }
-
-    fn close(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-    }
-
-    /// Heads K = (5, 2), three samples, two missing labels; values computed in double precision elsewhere.
-    #[test]
-    fn head_means_of_incomplete_labels() {
-        let device = Device::default();
-        let first = [[0.0, 1.0, 2.0, 1.0, 0.0], [9.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, -1.0]];
-        let second = [[7.0, 0.0], [0.5, -0.5], [-1.0, 1.0]];
-        let logits = [Tensor::from_data(first, &device), Tensor::from_data(second, &device)];
-        let all = [labels([Some(2), None]), labels([None, Some(0)]), labels([Some(4), Some(1)])];
-        let all: Vec<&[Option<WeightedLabel>]> = all.iter().map(|row| row.as_slice()).collect();
-        let losses = masked_cross_entropy(&logits, &all, &label_weights(&all));
-        close(losses.heads[0].unwrap(), 1.751187);
-        close(losses.heads[1].unwrap(), 0.220095);
-        close(losses.total.unwrap().into_scalar::<f32>().into(), 1.971282);
-
-        // Parts of the batch, one of them without any label of the first head.
-        let parts = [0..1, 1..2, 2..3].map(|rows| {
-            let of_part = |logits: &Tensor<2>| logits.clone().slice(rows.clone());
-            masked_cross_entropy(&logits.each_ref().map(of_part), &all[rows.clone()], &[2.0, 2.0])
-        });
-        assert_eq!((parts[0].heads[1], parts[1].heads[0]), (None, None));
-        let total: f32 = parts.into_iter().map(|part| part.total.unwrap().into_scalar::<f32>()).sum();
-        close(total.into(), 1.971282);
-
-        let [some, none] = [labels([Some(1), None]), labels([None, None])];
-        let unlabelled = masked_cross_entropy(&logits, &[&some, &none, &none], &[1.0, 0.0]);
-        assert_eq!(unlabelled.heads[1], None);
-        let nothing: [&[Option<WeightedLabel>]; 3] = [&none; 3];
-        assert!(masked_cross_entropy(&logits, &nothing, &label_weights(&nothing)).total.is_none());
-    }
-
-    #[test]
-    fn a_label_of_weight_two_counts_as_two() {
-        let device = Device::default();
-        let rows = [[0.3, -0.2], [1.0, 0.5], [-2.0, 0.1]];
-        let weighted = |level, weight| [Some(WeightedLabel { level, weight })];
-        let [one, two] = [weighted(1, 1.0), weighted(0, 2.0)];
-        let loss = |rows: &[[f32; 2]], labels: &[&[Option<WeightedLabel>]]| {
-            let data: Vec<f32> = rows.concat();
-            let logits = Tensor::<2>::from_data(TensorData::new(data, [rows.len(), 2]), &device);
-            masked_cross_entropy(&[logits], labels, &label_weights(labels)).heads[0].unwrap()
-        };
-        let once = weighted(0, 1.0);
-        let twice = loss(&[rows[0], rows[1], rows[1], rows[2]], &[&one, &once, &once, &one]);
-        close(loss(&rows, &[&one, &two, &one]), twice);
-        // By hand: (ln(1 + e^0.5) + 2 ln(1 + e^-0.5) + ln(1 + e^-2.1)) / 4
-        let by_hand = (0.5f64.exp().ln_1p() + 2.0 * (-0.5f64).exp().ln_1p() + (-2.1f64).exp().ln_1p()) / 4.0;
-        close(twice, by_hand);
-    }
-}
+mod tests;

@@ -1,37 +1,42 @@
-//! One backbone, one classification head per objective.
+//! One backbone, one head per objective.
 
-use burn::module::{Module, Param};
-use burn::nn::Linear;
-use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
 use moslim_data::ObjectiveSchema;
-use moslim_lm::{CausalLm, Decoder, Exchange, Precision, final_states, in_parallel, normal};
+use moslim_lm::{CausalLm, Decoder, Exchange, Precision, final_states, in_parallel};
 use rand::Rng;
 
-/// A reward model that classifies an answer, one softmax head per objective, each with its own number of levels.
+use crate::{HeadConfig, RewardHead};
+
+/// A reward model that classifies an answer, one head per objective, each with its own number of levels.
 ///
 /// A head reads the hidden state of the last token and has no bias.
 #[derive(Module, Debug)]
 pub struct MultiHeadRewardModel {
     pub(crate) model: Decoder,
-    pub(crate) heads: Vec<Linear>,
+    pub(crate) heads: Vec<RewardHead>,
 }
 
-/// Answers classified together; more are taken in parallel or in turns.
+/// Answers read together; more are taken in parallel or in turns.
 const MAX_ROWS: usize = 64;
 
 impl MultiHeadRewardModel {
     /// Fresh heads on the decoder of a language model, which is taken over with its weights.
     ///
-    /// Weights of heads are drawn from N(0, 1/(d + 1)) as in [Stiennon et al. 2020](https://arxiv.org/abs/2009.01325).
-    pub fn new(start: &CausalLm, hidden_size: usize, schema: &ObjectiveSchema, rng: &mut impl Rng) -> Self {
+    /// # Panics
+    /// If there is not one configuration per objective.
+    pub fn new(
+        start: &CausalLm,
+        hidden_size: usize,
+        schema: &ObjectiveSchema,
+        heads: &[HeadConfig],
+        rng: &mut impl Rng,
+    ) -> Self {
+        assert_eq!(heads.len(), schema.len(), "one head per objective");
         let device = start.device();
-        let deviation = (1.0 / (hidden_size as f64 + 1.0)).sqrt();
-        let head = |n_levels| {
-            let weight = normal([hidden_size, n_levels], deviation, rng, &device);
-            Linear { weight: Param::from_tensor(weight), bias: None }
-        };
-        Self { model: start.decoder().clone(), heads: schema.n_levels().into_iter().map(head).collect() }
+        let heads = heads.iter().zip(schema.n_levels());
+        let heads = heads.map(|(config, n)| RewardHead::new(config, hidden_size, n, rng, &device)).collect();
+        Self { model: start.decoder().clone(), heads }
     }
 
     /// The model with the adapter of its backbone merged into the weights.
@@ -44,44 +49,76 @@ impl MultiHeadRewardModel {
         Self { model: self.model.in_precision(precision), heads: self.heads.clone() }
     }
 
-    /// The logits of every head. One `[n_answers, K_i]` per objective
+    /// The hidden states that the heads read. `[n_answers, hidden_size]`
     ///
     /// # Panics
     /// If there is no answer, or a prompt or an answer is empty.
-    pub fn logits(&self, answers: &[Exchange<'_>]) -> Vec<Tensor<2>> {
-        let pooled = final_states(&self.model, answers);
-        self.heads.iter().map(|head| head.forward(pooled.clone())).collect()
+    pub fn pooled(&self, answers: &[Exchange<'_>]) -> Tensor<2> {
+        final_states(&self.model, answers)
     }
 
-    /// The class probabilities of every answer: `[answer][objective][level]`.
+    /// The hidden states of any number of answers, in their order. `[n_answers][hidden_size]`
     ///
     /// Answers to one prompt that follow each other share its reading.
     ///
     /// # Panics
     /// If a prompt or an answer is empty.
-    pub fn class_probabilities(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
+    pub fn features(&self, answers: &[Exchange<'_>]) -> Vec<Vec<f32>> {
         let parts = answers.chunks(MAX_ROWS).collect();
-        in_parallel(&self.device(), parts, |part| self.class_probabilities_of(part)).concat()
+        in_parallel(&self.device(), parts, |part| rows(self.pooled(part))).concat()
     }
 
-    fn class_probabilities_of(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
-        let mut probabilities = vec![Vec::new(); answers.len()];
-        for logits in self.logits(answers) {
-            let n_levels = logits.dims()[1];
-            let classes: Vec<f32> = softmax(logits, 1)
-                .into_data()
-                .convert::<f32>()
-                .try_to_vec()
-                .expect("probabilities are floats");
-            for (heads, classes) in probabilities.iter_mut().zip(classes.chunks(n_levels)) {
-                heads.push(classes.iter().map(|&p| f64::from(p)).collect());
+    /// The outputs of every head from hidden states: `[answer][objective][output]`.
+    pub fn outputs_of_features(&self, features: &[Vec<f32>]) -> Vec<Vec<Vec<f64>>> {
+        let mut outputs = vec![Vec::with_capacity(self.heads.len()); features.len()];
+        if features.is_empty() {
+            return outputs;
+        }
+        let pooled = matrix(features.iter().map(Vec::as_slice), &self.device());
+        for head in &self.heads {
+            let of_head = rows(head.outputs(pooled.clone()));
+            for (heads, values) in outputs.iter_mut().zip(of_head) {
+                heads.push(values.into_iter().map(f64::from).collect());
             }
         }
-        probabilities
+        outputs
+    }
+
+    /// The outputs of every head: `[answer][objective][output]`.
+    ///
+    /// Answers to one prompt that follow each other share its reading.
+    ///
+    /// # Panics
+    /// If a prompt or an answer is empty.
+    pub fn outputs(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
+        let parts = answers.chunks(MAX_ROWS).collect();
+        let of_part = |part: &[Exchange<'_>]| self.outputs_of_features(&rows(self.pooled(part)));
+        in_parallel(&self.device(), parts, of_part).concat()
+    }
+
+    /// The heads, one per objective.
+    pub fn heads(&self) -> &[RewardHead] {
+        &self.heads
     }
 
     /// Where the weights live.
     pub fn device(&self) -> Device {
         self.model.device()
     }
+}
+
+/// The rows of a matrix.
+fn rows(matrix: Tensor<2>) -> Vec<Vec<f32>> {
+    let width = matrix.dims()[1];
+    let values: Vec<f32> =
+        matrix.into_data().convert::<f32>().try_to_vec().expect("hidden states and outputs are floats");
+    values.chunks(width).map(<[f32]>::to_vec).collect()
+}
+
+/// A matrix of rows, of which there is at least one.
+pub(crate) fn matrix<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, device: &Device) -> Tensor<2> {
+    let n = rows.len();
+    let values: Vec<f32> = rows.flatten().copied().collect();
+    let width = values.len() / n;
+    Tensor::from_data(TensorData::new(values, [n, width]), device)
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use moslim_data::{LabeledResponse, ObjectiveSchema, PreferenceData, Prompt, ReadOptions, split_by_prompt};
+use moslim_data::{
+    Comparison, LabeledResponse, ObjectiveSchema, PreferenceData, Prompt, ReadOptions, is_held_out,
+    split_by_prompt,
+};
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World};
 
 use crate::manifest::PLAIN_TEXT;
@@ -20,16 +23,55 @@ pub struct Datasets {
     pub schema: ObjectiveSchema,
     /// Questions and answers for supervised fine-tuning, without labels.
     pub sft: Vec<(Prompt, String)>,
-    /// Labelled answers for the reward model.
-    pub labeled: Vec<LabeledResponse>,
-    /// Labelled answers to held-out questions, for measuring the reward model.
-    pub held_out: Vec<LabeledResponse>,
-    /// Labelled answers to held-out questions for a judge; empty where there is an exact one.
-    pub judge: Vec<LabeledResponse>,
+    /// What the reward model learns from.
+    pub labeled: Labeled,
+    /// What it is measured on: answers to held-out questions.
+    pub held_out: Labeled,
+    /// What a judge learns from, answers to other held-out questions; empty where there is an exact one.
+    pub judge: Labeled,
     /// Questions for policy optimisation.
     pub train_prompts: Vec<Prompt>,
     /// Held-out questions for evaluation, all different.
     pub held_out_prompts: Vec<Prompt>,
+}
+
+/// Answers with labels, and pairs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labeled {
+    /// Answers with labels.
+    pub answers: Vec<LabeledResponse>,
+    /// Pairs of which one answer is preferred.
+    pub pairs: Vec<Comparison>,
+}
+
+impl Labeled {
+    /// Whether there is neither.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.pairs.is_empty()
+    }
+
+    /// Divides both by prompt, into what stays and about this share of the prompts; see [`split_by_prompt`].
+    ///
+    /// # Panics
+    /// If the share is not within 0 and 1.
+    pub fn split(self, share: f64, seed: u64) -> (Self, Self) {
+        let (answers, other_answers) = split_by_prompt(self.answers, share, seed);
+        let (other_pairs, pairs) =
+            self.pairs.into_iter().partition(|pair| is_held_out(&pair.prompt, share, seed));
+        (Self { answers, pairs }, Self { answers: other_answers, pairs: other_pairs })
+    }
+
+    /// Questions with their answers, and with the better answers of pairs.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&Prompt, &str)> {
+        let answers = self.answers.iter().map(|answer| (&answer.prompt, answer.response.as_str()));
+        answers.chain(self.pairs.iter().map(|pair| (&pair.prompt, pair.chosen.as_str())))
+    }
+
+    /// The questions in the order of their first answers, those of pairs last.
+    fn distinct_prompts(&self) -> Vec<Prompt> {
+        let mut seen = BTreeSet::new();
+        self.texts().map(|(prompt, _)| prompt).filter(|prompt| seen.insert(*prompt)).cloned().collect()
+    }
 }
 
 /// Streams of the testbed, so that no stage sees the draws of another.
@@ -74,9 +116,20 @@ impl Datasets {
                         .into_iter()
                         .map(|(question, answer)| (question.into(), answer))
                         .collect(),
-                    labeled: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
-                    held_out: world.labeled(Split::HeldOut, *held_out_answers, stream::HELD_OUT, &clean)?,
-                    judge: vec![],
+                    labeled: Labeled {
+                        answers: world.labeled(Split::Train, *labeled_answers, stream::LABELED, labels)?,
+                        pairs: vec![],
+                    },
+                    held_out: Labeled {
+                        answers: world.labeled(
+                            Split::HeldOut,
+                            *held_out_answers,
+                            stream::HELD_OUT,
+                            &clean,
+                        )?,
+                        pairs: vec![],
+                    },
+                    judge: Labeled::default(),
                     train_prompts: prompts(world.prompts(Split::Train, n_prompts, stream::TRAIN_PROMPTS)),
                     held_out_prompts: prompts(world.prompts(
                         Split::HeldOut,
@@ -107,17 +160,18 @@ impl Datasets {
                 let paths: Vec<PathBuf> = named.iter().map(|(_, path)| path.clone()).collect();
                 let data = PreferenceData::read(&paths, &options).map_err(Box::new)?;
                 let summary = data.summary();
-                let PreferenceData { schema: Some(schema), answers: records, .. } = data else {
+                let PreferenceData { schema: Some(schema), answers, comparisons: pairs, .. } = data else {
                     return Err(Error::Unusable {
                         place: labeled.to_string(),
                         found: summary,
-                        expected: "labels; data.pairs = \"label\" makes two labelled answers of a pair"
+                        expected: "labels, or data.objectives; data.pairs = \"label\" makes two labelled answers of a pair"
                             .into(),
                     });
                 };
-                let (train, held_out) = split_by_prompt(records, *held_out_share, recipe.seed);
+                check_pairs(recipe, &schema, answers.is_empty(), &summary)?;
+                let (train, held_out) = Labeled { answers, pairs }.split(*held_out_share, recipe.seed);
                 // Half of the held-out questions teach the judge, the other half measures everything.
-                let (measured, judge) = split_by_prompt(held_out, 0.5, recipe.seed.wrapping_add(1));
+                let (measured, judge) = held_out.split(0.5, recipe.seed.wrapping_add(1));
                 for (part, records) in [("training", &train), ("judge", &judge), ("evaluation", &measured)] {
                     if records.is_empty() {
                         return Err(Error::Unusable {
@@ -132,17 +186,14 @@ impl Datasets {
                 let files = named.iter().map(|(name, path)| DataFile::of("labelled answers", name, path));
                 let mut files: Vec<DataFile> = files.collect::<Result<_, _>>()?;
                 files.extend(plain_text_files(recipe)?);
-                let mut held_out_prompts = distinct_prompts(&measured);
+                let mut held_out_prompts = measured.distinct_prompts();
                 held_out_prompts.truncate(recipe.evaluation.prompts);
                 Ok(Self {
                     summary: Some(format!("{labeled}: {summary}")),
                     files,
                     schema,
-                    sft: train
-                        .iter()
-                        .map(|record| (record.prompt.clone(), record.response.clone()))
-                        .collect(),
-                    train_prompts: distinct_prompts(&train),
+                    sft: train.texts().map(|(prompt, answer)| (prompt.clone(), answer.into())).collect(),
+                    train_prompts: train.distinct_prompts(),
                     labeled: train,
                     held_out: measured,
                     judge,
@@ -162,8 +213,22 @@ fn plain_text_files(recipe: &Recipe) -> Result<Vec<DataFile>, Error> {
     files.map(|path| DataFile::of(PLAIN_TEXT, path, path)).collect()
 }
 
-/// The questions in the order of their first answers.
-fn distinct_prompts(records: &[LabeledResponse]) -> Vec<Prompt> {
-    let mut seen = BTreeSet::new();
-    records.iter().map(|record| &record.prompt).filter(|prompt| seen.insert(*prompt)).cloned().collect()
+/// Refuses pairs alone where no head learns from them.
+fn check_pairs(
+    recipe: &Recipe,
+    schema: &ObjectiveSchema,
+    without_answers: bool,
+    summary: &str,
+) -> Result<(), Error> {
+    let heads = recipe.reward_model.heads(schema)?;
+    match without_answers && heads.iter().all(|head| !head.kind.compares()) {
+        false => Ok(()),
+        true => Err(Error::Unusable {
+            place: "data.pairs".into(),
+            found: summary.into(),
+            expected: "labels; \"label\" makes two labelled answers of a pair, and a head of the kind bradley_terry \
+                       learns from pairs"
+                .into(),
+        }),
+    }
 }

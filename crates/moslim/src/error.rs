@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use moslim_data::{CodecError, ReadError, RequestError, SamplerError};
 use moslim_lm::LmError;
 use moslim_reward_mapping::MappingError;
+use moslim_reward_model::FitError;
 use moslim_rl::RewardError;
 use moslim_testbed::LabelOptionsError;
 
@@ -41,6 +42,9 @@ pub enum Error {
     /// The reward mapping.
     #[error(transparent)]
     Mapping(#[from] MappingError),
+    /// The training of a reward model.
+    #[error("reward_model: {0}")]
+    Fit(#[from] FitError),
     /// Scoring.
     #[error(transparent)]
     Reward(#[from] RewardError),

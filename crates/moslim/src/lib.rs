@@ -16,10 +16,10 @@ mod run;
 mod stages;
 mod start_model;
 
-pub use data::Datasets;
+pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
 pub use error::Error;
-pub use evaluation::measure_heads;
+pub use evaluation::{measure_heads, measure_pairs};
 pub use hub::{HubError, data_files, model_folder};
 pub use manifest::DataFile;
 pub use mapped_reward::{MappedReward, classify};

@@ -4,12 +4,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use moslim_data::{Prompt, Request};
-use moslim_lm::{
-    Exchange, LmError, Precision, Tokenizer, in_parallel, read_json, write_folder, write_json, write_text,
-};
-use moslim_reward_mapping::{
-    ClassProbabilities, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
-};
+use moslim_lm::{Exchange, LmError, Precision, Tokenizer, in_parallel, write_folder, write_text};
+use moslim_reward_mapping::{ClassProbabilities, MappingKind, RewardMapping, RunningStats, UnaskedAnchor};
 use moslim_reward_model::{RewardModelFolder, messages};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
@@ -20,8 +16,6 @@ use crate::stages::check_context;
 /// A reward model with a mapping; it never shows the request to the model.
 pub struct MappedReward {
     reward_model: RewardModelFolder,
-    /// Statistics of the calibration set.
-    stats: TargetStats,
     /// Statistics of the answers scored in training, if the mapping asks for them.
     running: Option<RunningStats>,
     mapping: RewardMapping,
@@ -31,22 +25,18 @@ pub struct MappedReward {
     policy_tokenizer: Tokenizer,
 }
 
-const TARGET_STATS: &str = "target_stats.json";
-
-/// Writes a reward model with its target statistics and a model card, whole or not at all.
+/// Writes a reward model with a model card, whole or not at all.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub(crate) fn write_reward_model(
     folder: &Path,
     reward_model: &RewardModelFolder,
-    stats: &TargetStats,
     card: &str,
 ) -> Result<(), LmError> {
     write_folder(folder, |unfinished| {
         reward_model.write_into(unfinished)?;
-        write_text(&unfinished.join(CARD), card)?;
-        write_json(&unfinished.join(TARGET_STATS), stats)
+        write_text(&unfinished.join(CARD), card)
     })
 }
 
@@ -64,12 +54,11 @@ impl MappedReward {
     ) -> Result<Self, Error> {
         let mut reward_model = RewardModelFolder::read(folder, device)?;
         reward_model.model = reward_model.model.in_precision(precision);
-        let stats = read_json(&folder.join(TARGET_STATS))?;
         let running = match mapping.kind {
             MappingKind::ZRunning { momentum } => Some(RunningStats::new(momentum)?),
             _ => None,
         };
-        Ok(Self { reward_model, stats, running, mapping, anchor: None, policy_tokenizer })
+        Ok(Self { reward_model, running, mapping, anchor: None, policy_tokenizer })
     }
 
     /// Holds the levels that a request leaves open where `ordinary` answers, prompt and answer text, have them.
@@ -122,8 +111,9 @@ impl MappedReward {
     /// If the request does not fit the objectives.
     pub fn map(&self, probabilities: &ClassProbabilities, request: &Request) -> Result<f64, Error> {
         // Before the first batch of training there is nothing but the calibration set.
-        let stats = self.running.as_ref().and_then(RunningStats::stats).unwrap_or(&self.stats);
-        Ok(self.mapping.score(probabilities, request, Some(stats))?)
+        let running = self.running.as_ref().and_then(RunningStats::stats);
+        let stats = running.or(self.reward_model.statistics.as_ref());
+        Ok(self.mapping.score(probabilities, request, stats)?)
     }
 }
 
@@ -150,7 +140,7 @@ pub fn classify(
         check_context(config, "answer", before.chain(lengths))?;
         let exchanges: Vec<Exchange<'_>> =
             tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
-        Ok(model.class_probabilities(&exchanges).into_iter().map(ClassProbabilities).collect())
+        Ok(reward_model.class_probabilities(&exchanges).into_iter().map(ClassProbabilities).collect())
     };
     let parts =
         in_parallel(&model.device(), answers.chunks(ANSWERS_OF_A_PART).enumerate().collect(), of_part);

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use moslim::{Datasets, PolicyFolder, classify, data_files, measure_heads, with_fitting_held_out};
-use moslim_data::{LabeledResponse, ObjectiveSchema, Pairs, PreferenceData, Prompt, ReadOptions};
-use moslim_eval::classification::HeadReport;
+use moslim::{
+    Datasets, Labeled, PolicyFolder, classify, data_files, measure_heads, measure_pairs,
+    with_fitting_held_out,
+};
+use moslim_data::{ObjectiveSchema, Pairs, PreferenceData, Prompt, ReadOptions};
+use moslim_eval::classification::{ComparedReport, HeadReport, Measures};
 use moslim_reward_model::RewardModelFolder;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -32,6 +35,9 @@ pub enum RewardCommand {
 pub struct Fit {
     #[command(flatten)]
     stage: Stage,
+    /// Goes on from the checkpoint that an interrupted training left, if it left one
+    #[arg(long)]
+    resume: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -102,7 +108,8 @@ impl Model {
 
 impl Fit {
     fn run(&self) -> anyhow::Result<()> {
-        let run = self.stage.run()?;
+        let mut run = self.stage.run()?;
+        run.resume = self.resume;
         let datasets = Datasets::of(&run.recipe)?;
         if !run.start_folder().exists() {
             moslim::pretrain_and_sft(&run, &datasets)?;
@@ -126,10 +133,16 @@ impl Eval {
         };
         let data = PreferenceData::read(&data_files(&self.data)?, &options)?;
         writeln!(std::io::stderr(), "{}", data.summary())?;
-        if data.answers.iter().all(|answer| answer.levels.iter().all(Option::is_none)) {
-            bail!("no label for {}, expected some to measure on", names(&model.schema).join(", "));
+        let data = Labeled { answers: data.answers, pairs: data.comparisons };
+        let labels = data.answers.iter().any(|answer| answer.levels.iter().any(Option::is_some));
+        let pairs = data.pairs.iter().any(|pair| model.schema.index_of(&pair.objective).is_some());
+        if !labels && !pairs {
+            bail!(
+                "no label and no pair for {}, expected some to measure on",
+                names(&model.schema).join(", ")
+            );
         }
-        report(&model, &data.answers, self.resamples, 0, self.json)
+        report(&model, &data, self.resamples, 0, self.json)
     }
 }
 
@@ -140,16 +153,18 @@ fn names(schema: &ObjectiveSchema) -> Vec<&str> {
 /// Measures a reward model and prints what was found.
 fn report(
     model: &RewardModelFolder,
-    answers: &[LabeledResponse],
+    data: &Labeled,
     resamples: usize,
     seed: u64,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let heads = measure_heads(model, answers, resamples, &mut ChaCha8Rng::seed_from_u64(seed))?;
-    let named = names(&model.schema).into_iter().zip(&heads);
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+    let heads = measure_heads(model, &data.answers, resamples, rng)?;
+    let pairs = measure_pairs(model, &data.pairs, resamples, rng)?;
+    let named = || names(&model.schema).into_iter().zip(&heads).zip(&pairs);
     let mut out = std::io::stdout().lock();
     if as_json {
-        let numbers = named.map(|(name, head)| Ok((name.to_owned(), to_json(head)?)));
+        let numbers = named().map(|((name, head), pairs)| Ok((name.to_owned(), to_json(head, pairs)?)));
         let numbers: Map<String, Value> = numbers.collect::<serde_json::Result<_>>()?;
         return Ok(writeln!(out, "{}", Value::Object(numbers))?);
     }
@@ -158,23 +173,36 @@ fn report(
         "{:20} {:>7} {:>9} {:>15} {:>9} {:>9} {:>6} {:>6} {:>6}",
         "objective", "answers", "accuracy", "95 %", "balanced", "majority", "mae", "kappa", "ece"
     )?;
-    for (name, head) in named {
-        let HeadReport { n, intensity_accuracy, balanced_accuracy, majority, mae, ece, .. } = head;
-        let kappa = head.quadratic_weighted_kappa;
-        let (low, high) = (head.intervals.intensity_accuracy.low, head.intervals.intensity_accuracy.high);
+    for ((name, head), _) in named().filter(|((_, head), pairs)| head.n > 0 || pairs.is_none()) {
+        let HeadReport { n, measures, majority, intervals, .. } = head;
+        let Measures { intensity_accuracy, balanced_accuracy, mae, ece, .. } = measures;
+        let kappa = measures.quadratic_weighted_kappa;
+        let (low, high) = (intervals.intensity_accuracy.low, intervals.intensity_accuracy.high);
         writeln!(
             out,
             "{name:20} {n:>7} {intensity_accuracy:>9.3} {:>15} {balanced_accuracy:>9.3} {majority:>9.3} {mae:>6.3} {kappa:>6.3} {ece:>6.3}",
             format!("{low:.3} to {high:.3}")
         )?;
     }
+    for ((name, _), pairs) in named() {
+        if let Some(ComparedReport { n, accuracy, interval }) = pairs {
+            let (low, high) = (interval.low, interval.high);
+            writeln!(
+                out,
+                "{name:20} {n:>7} pairs, {accuracy:.3} in the right order ({low:.3} to {high:.3})"
+            )?;
+        }
+    }
     Ok(())
 }
 
-/// A report with the short name of its kappa; numbers that are none are null.
-fn to_json(head: &HeadReport) -> serde_json::Result<Value> {
+/// A report with the short name of its kappa, and that on pairs if there are any; numbers that are none are null.
+fn to_json(head: &HeadReport, pairs: &Option<ComparedReport>) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(head)?;
-    value["kappa"] = json!(head.quadratic_weighted_kappa);
+    value["kappa"] = json!(head.measures.quadratic_weighted_kappa);
+    if let Some(pairs) = pairs {
+        value["pairs"] = serde_json::to_value(pairs)?;
+    }
     Ok(value)
 }
 

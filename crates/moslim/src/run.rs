@@ -26,6 +26,8 @@ pub struct Run {
     pub device: Device,
     /// What the person sees.
     pub progress: Progress,
+    /// Whether stages go on from the checkpoints that an earlier try left, instead of dropping them.
+    pub resume: bool,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -48,6 +50,7 @@ pub(crate) enum Purpose {
     Bootstrap,
     OrdinaryAnswers,
     Adapters,
+    Validation,
 }
 
 /// The file of the recipe that a run follows.
@@ -107,8 +110,15 @@ impl Run {
         interrupted: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let run =
-            Self { recipe, folder: folder.into(), inputs: folder.into(), device, progress, interrupted };
+        let run = Self {
+            recipe,
+            folder: folder.into(),
+            inputs: folder.into(),
+            device,
+            progress,
+            resume: false,
+            interrupted,
+        };
         run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
         Ok(run)
     }
@@ -205,11 +215,22 @@ impl Run {
 
     /// Opens the log of a stage, one JSON object per line, replacing that of an earlier try.
     pub(crate) fn log(&self, stage: &str) -> Result<JsonLines, Error> {
+        self.continued_log(stage, 0)
+    }
+
+    /// Opens the log of a stage behind its first lines; what an earlier try wrote after them is dropped.
+    pub(crate) fn continued_log(&self, stage: &str, n_lines: usize) -> Result<JsonLines, Error> {
         let path = self.folder.join("metrics").join(format!("{stage}.jsonl"));
         let parent = self.folder.join("metrics");
         std::fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
-        let file = File::create(&path).map_err(Error::io(&path))?;
-        Ok(JsonLines { file, path })
+        let mut kept = String::new();
+        if n_lines > 0 {
+            let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+            kept.extend(text.split_inclusive('\n').take(n_lines));
+        }
+        let mut file = File::create(&path).map_err(Error::io(&path))?;
+        file.write_all(kept.as_bytes()).map_err(Error::io(&path))?;
+        Ok(JsonLines { file, path, n_lines })
     }
 }
 
@@ -217,6 +238,7 @@ impl Run {
 pub(crate) struct JsonLines {
     file: File,
     path: PathBuf,
+    n_lines: usize,
 }
 
 impl JsonLines {
@@ -224,7 +246,13 @@ impl JsonLines {
     pub(crate) fn push(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let mut text = serde_json::to_string(line).expect("a line of the log serializes");
         text.push('\n');
+        self.n_lines += 1;
         self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path))
+    }
+
+    /// The number of lines so far.
+    pub(crate) fn n_lines(&self) -> usize {
+        self.n_lines
     }
 }
 

@@ -54,7 +54,7 @@ fn fitting<T>(
         let before = items.len();
         items.retain(|item| length(item) <= max_length);
         let n = before - items.len();
-        if items.is_empty() {
+        if items.is_empty() && n > 0 {
             return Err(Error::Unusable {
                 place: "data.max_length".into(),
                 found: max_length.to_string(),

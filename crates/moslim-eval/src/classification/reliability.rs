@@ -1,10 +1,6 @@
 //! Whether a head is as often right as it is confident.
 
-use moslim_data::Level;
 use serde::Serialize;
-
-use super::most_probable;
-use crate::stats::mean;
 
 /// The number of equal-width bins of confidence, as in [Guo et al. 2017](https://arxiv.org/abs/1706.04599).
 const N_RELIABILITY_BINS: usize = 15;
@@ -20,28 +16,42 @@ pub struct ReliabilityBin {
     pub accuracy: f64,
 }
 
-/// Empty bins are left out.
-pub(super) fn reliability(probabilities: &[Vec<f64>], labels: &[Level]) -> Vec<ReliabilityBin> {
-    let mut bins = vec![(Vec::new(), Vec::new()); N_RELIABILITY_BINS];
-    for (row, &label) in probabilities.iter().zip(labels) {
-        let predicted = most_probable(row);
-        let bin = (row[predicted] * N_RELIABILITY_BINS as f64) as usize;
-        let (confidences, hits) = &mut bins[bin.min(N_RELIABILITY_BINS - 1)];
-        confidences.push(row[predicted]);
-        hits.push(f64::from(predicted == label));
-    }
-    (bins.iter())
-        .filter(|(confidences, _)| !confidences.is_empty())
-        .map(|(confidences, hits)| ReliabilityBin {
-            n: confidences.len(),
-            confidence: mean(confidences),
-            accuracy: mean(hits),
-        })
-        .collect()
+/// Counts of answers by their confidence.
+#[derive(Default)]
+pub(super) struct ReliabilityBins([Sums; N_RELIABILITY_BINS]);
+
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    n: usize,
+    confidence: f64,
+    hits: f64,
 }
 
-pub(super) fn expected_calibration_error(bins: &[ReliabilityBin]) -> f64 {
-    let n: usize = bins.iter().map(|bin| bin.n).sum();
-    let gap: f64 = bins.iter().map(|bin| bin.n as f64 * (bin.accuracy - bin.confidence).abs()).sum();
-    gap / n as f64
+impl ReliabilityBins {
+    pub(super) fn add(&mut self, confidence: f64, is_hit: bool) {
+        let bin = (confidence * N_RELIABILITY_BINS as f64) as usize;
+        let sums = &mut self.0[bin.min(N_RELIABILITY_BINS - 1)];
+        sums.n += 1;
+        sums.confidence += confidence;
+        sums.hits += f64::from(is_hit);
+    }
+
+    /// Empty bins are left out.
+    pub(super) fn filled(&self) -> Vec<ReliabilityBin> {
+        let filled = self.0.iter().filter(|sums| sums.n > 0);
+        filled
+            .map(|&Sums { n, confidence, hits }| ReliabilityBin {
+                n,
+                confidence: confidence / n as f64,
+                accuracy: hits / n as f64,
+            })
+            .collect()
+    }
+
+    pub(super) fn expected_calibration_error(&self) -> f64 {
+        let n: usize = self.0.iter().map(|sums| sums.n).sum();
+        // n_b |accuracy_b − confidence_b|, where the sums are n_b times the means.
+        let gap: f64 = self.0.iter().map(|sums| (sums.hits - sums.confidence).abs()).sum();
+        gap / n as f64
+    }
 }

@@ -45,19 +45,35 @@ pub fn bootstrap_interval(
     rng: &mut impl Rng,
     mut statistic: impl FnMut(&[usize]) -> f64,
 ) -> Interval {
+    let [interval] = bootstrap_intervals(n_clusters, resamples, rng, |drawn| [statistic(drawn)]);
+    interval
+}
+
+/// [`bootstrap_interval`] of several statistics, which see the same draws.
+pub fn bootstrap_intervals<const N: usize>(
+    n_clusters: usize,
+    resamples: usize,
+    rng: &mut impl Rng,
+    mut statistics: impl FnMut(&[usize]) -> [f64; N],
+) -> [Interval; N] {
     if n_clusters == 0 {
-        return Interval { low: f64::NAN, high: f64::NAN };
+        return [Interval { low: f64::NAN, high: f64::NAN }; N];
     }
     let mut drawn = vec![0; n_clusters];
-    let mut values: Vec<f64> = (0..resamples)
-        .map(|_| {
-            drawn.fill_with(|| rng.random_range(0..n_clusters));
-            statistic(&drawn)
-        })
-        .filter(|value| value.is_finite())
-        .collect();
-    values.sort_by(f64::total_cmp);
-    Interval { low: percentile(&values, 0.025), high: percentile(&values, 0.975) }
+    let mut values = vec![Vec::with_capacity(resamples); N];
+    for _ in 0..resamples {
+        drawn.fill_with(|| rng.random_range(0..n_clusters));
+        for (values, value) in values.iter_mut().zip(statistics(&drawn)) {
+            if value.is_finite() {
+                values.push(value);
+            }
+        }
+    }
+    std::array::from_fn(|index| {
+        let values = &mut values[index];
+        values.sort_by(f64::total_cmp);
+        Interval { low: percentile(values, 0.025), high: percentile(values, 0.975) }
+    })
 }
 
 /// Linear between the two nearest order statistics, as NumPy does by default.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use moslim_data::{LabeledResponse, Level, Prompt};
-use moslim_eval::classification::HeadReport;
+use moslim_data::{Comparison, LabeledResponse, Level, Objective, Prompt};
+use moslim_eval::classification::{Classified, ComparedReport, HeadReport, expected_level};
 use moslim_reward_model::RewardModelFolder;
 use moslim_testbed::{Gold, World};
 use rand::Rng;
@@ -92,7 +92,7 @@ pub(super) fn head_reports(
     reward_model: &RewardModelFolder,
 ) -> Result<Vec<HeadReport>, Error> {
     let resamples = run.recipe.evaluation.resamples;
-    measure_heads(reward_model, &datasets.held_out, resamples, &mut run.rng(Purpose::Bootstrap))
+    measure_heads(reward_model, &datasets.held_out.answers, resamples, &mut run.rng(Purpose::Bootstrap))
 }
 
 /// How well every head of a reward model classifies labelled answers; intervals come from `resamples` draws of the prompts.
@@ -111,23 +111,58 @@ pub fn measure_heads(
     let answers: Vec<(&Prompt, &str)> =
         records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
     let probabilities = classify(reward_model, &answers)?;
-    let mut numbers = BTreeMap::new();
-    let prompts: Vec<usize> = records
-        .iter()
-        .map(|record| {
-            let next = numbers.len();
-            *numbers.entry(&record.prompt).or_insert(next)
-        })
-        .collect();
+    let prompts = numbered(records.iter().map(|record| &record.prompt));
     let heads = (0..reward_model.schema.len()).map(|objective| {
         let labelled: Vec<usize> =
             (0..records.len()).filter(|&row| records[row].levels[objective].is_some()).collect();
         let of = |row: &usize| probabilities[*row].0[objective].clone();
         let label = |row: &usize| records[*row].levels[objective].expect("only labelled rows are here");
-        let classes: Vec<Vec<f64>> = labelled.iter().map(of).collect();
-        let labels: Vec<Level> = labelled.iter().map(label).collect();
-        let prompts: Vec<usize> = labelled.iter().map(|&row| prompts[row]).collect();
-        HeadReport::new(&classes, &labels, &prompts, resamples, rng)
+        let classified = Classified {
+            probabilities: labelled.iter().map(of).collect(),
+            labels: labelled.iter().map(label).collect(),
+            prompts: labelled.iter().map(|&row| prompts[row]).collect(),
+            sources: labelled.iter().map(|&row| records[row].sources[objective].as_deref()).collect(),
+        };
+        HeadReport::new(&classified, resamples, rng)
     });
     Ok(heads.collect())
+}
+
+/// The same number for equal prompts.
+fn numbered<'a>(prompts: impl Iterator<Item = &'a Prompt>) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    prompts
+        .map(|prompt| {
+            let next = numbers.len();
+            *numbers.entry(prompt).or_insert(next)
+        })
+        .collect()
+}
+
+/// How often every head prefers the answer that was preferred; `None` for objectives without pairs.
+///
+/// # Errors
+/// If the tokenizer fails.
+pub fn measure_pairs(
+    reward_model: &RewardModelFolder,
+    pairs: &[Comparison],
+    resamples: usize,
+    rng: &mut impl Rng,
+) -> Result<Vec<Option<ComparedReport>>, Error> {
+    let answers: Vec<(&Prompt, &str)> = pairs
+        .iter()
+        .flat_map(|pair| [&pair.chosen, &pair.rejected].map(|answer| (&pair.prompt, answer.as_str())))
+        .collect();
+    let probabilities = classify(reward_model, &answers)?;
+    let numbers = numbered(pairs.iter().map(|pair| &pair.prompt));
+    let of_objective = |(index, objective): (usize, &Objective)| {
+        let compared: Vec<usize> =
+            (0..pairs.len()).filter(|&row| pairs[row].objective == objective.name).collect();
+        let level = |answer: usize| expected_level(&probabilities[answer].0[index]);
+        let levels: Vec<(f64, f64)> =
+            compared.iter().map(|row| (level(2 * row), level(2 * row + 1))).collect();
+        let prompts: Vec<usize> = compared.iter().map(|&row| numbers[row]).collect();
+        (!compared.is_empty()).then(|| ComparedReport::new(&levels, &prompts, resamples, rng))
+    };
+    Ok(reward_model.schema.objectives().iter().enumerate().map(of_objective).collect())
 }

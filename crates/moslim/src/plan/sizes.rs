@@ -1,7 +1,7 @@
 //! What the stages of a run take, from the sizes of its model and data.
 
 use burn::tensor::Device;
-use moslim_data::LabeledResponse;
+use moslim_data::Prompt;
 use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
 use moslim_reward_model::messages;
 
@@ -39,7 +39,7 @@ impl Plan {
         if let Some(lora) = &recipe.lora {
             lora.config().check_fits(&config, "lora".as_ref())?;
         }
-        let (mut prompts, mut exchanges) = lengths(&tokenizer, &datasets.labeled)?;
+        let (mut prompts, mut exchanges) = lengths(&tokenizer, datasets.labeled.texts())?;
         // The stages look at all of their texts; most of what is wrong is known here, before anything is trained.
         let longest_answer = recipe.policy.rloo.sampling.max_new_tokens;
         let max_length = recipe.data.max_length().unwrap_or(usize::MAX);
@@ -204,12 +204,15 @@ impl Sizes<'_> {
 }
 
 /// How long prompts, and prompts with answers, are in tokens.
-fn lengths(tokenizer: &Tokenizer, records: &[LabeledResponse]) -> Result<(Vec<usize>, Vec<usize>), LmError> {
-    let of = |record: &LabeledResponse| {
-        let (prompt, response) = tokenizer.encode_exchange(&messages(&record.prompt), &record.response)?;
+fn lengths<'a>(
+    tokenizer: &Tokenizer,
+    texts: impl Iterator<Item = (&'a Prompt, &'a str)>,
+) -> Result<(Vec<usize>, Vec<usize>), LmError> {
+    let of = |(prompt, response): (&Prompt, &str)| {
+        let (prompt, response) = tokenizer.encode_exchange(&messages(prompt), response)?;
         Ok((prompt.len(), prompt.len() + response.len()))
     };
-    records.iter().take(MEASURED_TEXTS).map(of).collect()
+    texts.take(MEASURED_TEXTS).map(of).collect()
 }
 
 /// The length that few exceed.

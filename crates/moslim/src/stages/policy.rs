@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use moslim_data::{LabeledResponse, PreferenceSampler, Prompt, Request};
+use moslim_data::{Comparison, LabeledResponse, PreferenceSampler, Prompt, Request};
 use moslim_lm::{EpochBatches, LoraConfig, Precision, TokenRng, write_folder, write_text};
 use moslim_reward_model::messages;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{LONGEST_ROLLOUT, fitting};
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
 use crate::run::{ADAPTER_FOLDER, Purpose, START_FOLDER};
-use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
+use crate::{Datasets, Error, Labeled, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
 
 /// A line of the policy's log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -204,16 +204,27 @@ pub fn with_fitting_held_out(
     policy: &PolicyFolder,
 ) -> Result<Datasets, Error> {
     let PolicyFolder { lm, .. } = policy;
-    let answers = datasets.held_out.iter().map(|record| {
-        let (prompt, response) = lm.tokenizer.encode_exchange(&messages(&record.prompt), &record.response)?;
-        Ok((record, prompt.len() + response.len()))
-    });
+    let Labeled { answers, pairs } = &datasets.held_out;
+    let length = |prompt: &Prompt, response: &str| -> Result<usize, Error> {
+        let (prompt, response) = lm.tokenizer.encode_exchange(&messages(prompt), response)?;
+        Ok(prompt.len() + response.len())
+    };
+    let answers = answers.iter().map(|answer| Ok((answer, length(&answer.prompt, &answer.response)?)));
     let answers: Vec<(&LabeledResponse, usize)> = answers.collect::<Result<_, Error>>()?;
     let answers = fitting(run, &lm.config, "held-out answer", answers, |(_, length)| *length)?;
+    let pairs = pairs.iter().map(|pair| {
+        let lengths = (length(&pair.prompt, &pair.chosen)?, length(&pair.prompt, &pair.rejected)?);
+        Ok((pair, lengths.0.max(lengths.1)))
+    });
+    let pairs: Vec<(&Comparison, usize)> = pairs.collect::<Result<_, Error>>()?;
+    let pairs = fitting(run, &lm.config, "held-out pair", pairs, |(_, length)| *length)?;
     let rollouts = longest_rollouts(run, &datasets.held_out_prompts, policy)?;
     let rollouts = fitting(run, &lm.config, LONGEST_ROLLOUT_HELD_OUT, rollouts, |(_, length)| *length)?;
     Ok(Datasets {
-        held_out: answers.into_iter().map(|(record, _)| record.clone()).collect(),
+        held_out: Labeled {
+            answers: answers.into_iter().map(|(answer, _)| answer.clone()).collect(),
+            pairs: pairs.into_iter().map(|(pair, _)| pair.clone()).collect(),
+        },
         held_out_prompts: rollouts.into_iter().map(|(prompt, _)| prompt.clone()).collect(),
         ..datasets.clone()
     })

@@ -38,6 +38,13 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
                 });
             }
         }
+        if windows.is_empty() {
+            return Err(Error::Unusable {
+                place: "pretraining.files".into(),
+                found: "no file".into(),
+                expected: "at least one, or no table pretraining".into(),
+            });
+        }
         // Where the model has no begin token, the end of one document begins the next.
         let begin = vec![lm.tokenizer.bos().unwrap_or(lm.tokenizer.eos())];
         let examples: Vec<(Vec<u32>, Vec<u32>)> =

@@ -93,5 +93,8 @@ fn a_reward_model_is_trained_measured_and_asked() {
     let unlabelled = data.replace("some", "none");
     std::fs::write(&unlabelled, r#"{"prompt": "p", "response": "r", "labels": {}}"#).unwrap();
     let message = failure(&moslim(&["reward", "eval", "--model", model, "--data", &unlabelled]), 1);
-    assert!(message.contains("no label for helpfulness, honesty, harmlessness, expected some"), "{message}");
+    assert!(
+        message.contains("no label and no pair for helpfulness, honesty, harmlessness, expected some"),
+        "{message}"
+    );
 }

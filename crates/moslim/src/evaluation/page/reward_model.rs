@@ -9,7 +9,7 @@ use moslim_eval::report::Page;
 
 use super::{Results, number};
 
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "objective",
     "intensity accuracy",
     "majority",
@@ -18,6 +18,7 @@ const HEADERS: [&str; 10] = [
     "MAE",
     "weighted kappa",
     "pairwise accuracy",
+    "recognition",
     "ECE",
     "answers",
 ];
@@ -27,14 +28,15 @@ fn rows(results: &Results<'_>, heads: &[HeadReport]) -> Vec<Vec<String>> {
     let of = |(objective, head): (&Objective, &HeadReport)| {
         vec![
             objective.name.clone(),
-            number(head.intensity_accuracy, 3),
+            number(head.measures.intensity_accuracy, 3),
             number(head.majority, 3),
-            number(head.balanced_accuracy, 3),
-            number(head.within_one, 3),
-            number(head.mae, 3),
-            number(head.quadratic_weighted_kappa, 3),
-            number(head.pairwise_accuracy, 3),
-            number(head.ece, 3),
+            number(head.measures.balanced_accuracy, 3),
+            number(head.measures.within_one, 3),
+            number(head.measures.mae, 3),
+            number(head.measures.quadratic_weighted_kappa, 3),
+            number(head.measures.pairwise_accuracy, 3),
+            number(head.measures.recognition_accuracy, 3),
+            number(head.measures.ece, 3),
             head.n.to_string(),
         ]
     };
@@ -44,7 +46,7 @@ fn rows(results: &Results<'_>, heads: &[HeadReport]) -> Vec<Vec<String>> {
 /// Accuracy beside the majority baseline, and calibration.
 pub(super) fn section(page: Page, results: &Results<'_>) -> Page {
     let accuracy = results.heads.iter().map(|head| Bar {
-        value: head.intensity_accuracy,
+        value: head.measures.intensity_accuracy,
         interval: Some(head.intervals.intensity_accuracy),
     });
     let chart = BarChart {

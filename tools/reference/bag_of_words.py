@@ -6,7 +6,7 @@ TRAIN and TEST are MOSLIM's JSON lines with `prompt`, `response` and `labels`.
 Features (counts or TF-IDF of single words and pairs), C and class weights are chosen on prompts kept from TRAIN, where the
 temperature ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)) is fitted too.
 Prints measures on TEST with 95 % bootstrap intervals over prompts; ECE has 15 bins of equal width.
-Ran with scikit-learn SKLEARN, scipy SCIPY, numpy NUMPY.
+Ran with scikit-learn 1.9.1, scipy 1.17.1, numpy 2.4.6.
 """
 
 import argparse

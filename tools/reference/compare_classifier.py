@@ -5,7 +5,7 @@
 FOLDER has an `objectives.json` with golden answers: their tokens, and what every head put out for them before calibration.
 BASE is the model folder that an adapter belongs to.
 Anything that transformers warns about while loading is an error, as is any difference beyond the tolerance.
-Ran with torch 2.15.0, transformers 5.23.0, peft 0.21.2.
+Ran with torch 2.15.0, transformers 5.24.0, peft 0.21.2.
 """
 
 import argparse

@@ -93,7 +93,7 @@ fn run_examples(root: &Path) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// The names of all `crates/*/examples/*.rs`, sorted.
+/// The names of all `crates/*/examples/*.rs` and `crates/*/examples/*/main.rs`, sorted.
 fn example_names(root: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for package in folder_entries(&root.join("crates"))? {
@@ -102,7 +102,8 @@ fn example_names(root: &Path) -> Result<Vec<String>> {
             continue;
         }
         let files = folder_entries(&examples)?.into_iter();
-        let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+        let is_source = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "rs");
+        let sources = files.filter(|file| is_source(file) || file.join("main.rs").is_file());
         names.extend(sources.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())));
     }
     names.sort();
@@ -162,7 +163,13 @@ mod tests {
     #[test]
     fn ci_runs_every_example_after_building_them_together() {
         let root = tempfile::tempdir().unwrap();
-        for file in ["b/examples/two.rs", "a/examples/one.rs", "a/examples/notes.md", "c/src/lib.rs"] {
+        for file in [
+            "b/examples/two/main.rs",
+            "b/examples/two/more.rs",
+            "a/examples/one.rs",
+            "a/examples/notes.md",
+            "c/src/lib.rs",
+        ] {
             let path = root.path().join("crates").join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();

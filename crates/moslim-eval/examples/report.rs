@@ -217,6 +217,7 @@ fn made_up_head(n_levels: usize, rng: &mut ChaCha8Rng) -> HeadReport {
         labels.push(label);
     }
     let prompts = (0..800).map(|answer| answer / 4).collect();
-    let classified = Classified { probabilities, labels, prompts, sources: vec![None; 800] };
+    let classified =
+        Classified { probabilities, labels, prompts, sources: vec![None; 800], deviations: None };
     HeadReport::new(&classified, RESAMPLES, rng)
 }

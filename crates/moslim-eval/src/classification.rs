@@ -3,6 +3,7 @@
 mod measures;
 mod pairwise;
 mod reliability;
+mod selective;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::stats::{CountMatrix, Interval, bootstrap_intervals};
 pub use self::measures::Measures;
 pub use self::pairwise::{ComparedReport, pairwise_accuracy};
 pub use self::reliability::ReliabilityBin;
+pub use self::selective::SelectiveRisk;
 
 /// What one head's class probabilities are worth against the labels.
 ///
@@ -38,6 +40,11 @@ pub struct HeadReport {
     pub confusion: CountMatrix,
     /// Accuracy by confidence, from the least to the most confident; bins without answers are left out.
     pub reliability: Vec<ReliabilityBin>,
+    /// Whether it errs less where its most probable level is more probable.
+    pub selective: SelectiveRisk,
+    /// Whether it errs less where the opinions on the expected level lie closer together; absent if there is one opinion alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selective_by_deviation: Option<SelectiveRisk>,
     /// The same measures by who or what gave the label; empty if that is not known of any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_source: BTreeMap<String, SourceReport>,
@@ -73,6 +80,8 @@ pub struct Classified<'a> {
     pub prompts: Vec<usize>,
     /// Who or what gave the labels, where it is known. `[n_answers]`
     pub sources: Vec<Option<&'a str>>,
+    /// How far the opinions on the expected level lie apart, if there are several. `[n_answers]`
+    pub deviations: Option<Vec<f64>>,
 }
 
 impl HeadReport {
@@ -83,7 +92,7 @@ impl HeadReport {
     /// # Panics
     /// When the lengths differ, or a label is not below the number of levels.
     pub fn new(classified: &Classified<'_>, resamples: usize, rng: &mut impl Rng) -> Self {
-        let Classified { probabilities, labels, prompts, sources } = classified;
+        let Classified { probabilities, labels, prompts, sources, deviations } = classified;
         let n = labels.len();
         assert!(
             probabilities.len() == n && prompts.len() == n && sources.len() == n,
@@ -122,6 +131,8 @@ impl HeadReport {
             let answers: Vec<&Scored> = rows.iter().map(|&row| &answers[row]).collect();
             SourceReport { n: rows.len(), measures: measures(n_levels, &answers, Share::sum(&pairs)) }
         };
+        let is_wrong: Vec<bool> = answers.iter().map(|answer| !answer.is_hit()).collect();
+        let doubts: Vec<f64> = answers.iter().map(|answer| 1.0 - answer.confidence).collect();
         let mut names: Vec<&str> = sources.iter().flatten().copied().collect();
         names.sort_unstable();
         names.dedup();
@@ -133,6 +144,10 @@ impl HeadReport {
             intervals: Measures::from_fn(|index| intervals[index]),
             reliability: reliability(answers.iter()).filled(),
             confusion,
+            selective: SelectiveRisk::new(&doubts, &is_wrong),
+            selective_by_deviation: deviations
+                .as_ref()
+                .map(|deviations| SelectiveRisk::new(deviations, &is_wrong)),
             by_source: names.into_iter().map(|name| (name.to_owned(), of_source(name))).collect(),
         }
     }
@@ -191,7 +206,7 @@ mod tests {
         sources: Vec<Option<&str>>,
     ) -> HeadReport {
         let (probabilities, labels, prompts) = (probabilities.to_vec(), labels.to_vec(), prompts.to_vec());
-        let classified = Classified { probabilities, labels, prompts, sources };
+        let classified = Classified { probabilities, labels, prompts, sources, deviations: None };
         HeadReport::new(&classified, 400, &mut ChaCha8Rng::seed_from_u64(5))
     }
 
@@ -244,6 +259,23 @@ mod tests {
         assert_close(report.measures.ece, (2.0 * 0.6 + 0.2 + 0.1) / 4.0);
         // 0.04+0.04, 0.01+0.01, 0.36+0.36, 0.36+0.04+0.64
         assert_close(report.measures.brier, (0.08 + 0.02 + 0.72 + 1.04) / 4.0);
+    }
+
+    #[test]
+    fn doubts_order_the_answers_by_hand() {
+        // By confidence: .9 and .8 are hits, then two misses at .6: risks 0, 0, 1/3, 1/2.
+        assert_close(four_answers().selective.mean_risk, (1.0 / 3.0 + 0.5) / 4.0);
+        let classified = Classified {
+            probabilities: vec![vec![0.9, 0.1], vec![0.9, 0.1]],
+            labels: vec![0, 1],
+            prompts: vec![0, 1],
+            sources: vec![None, None],
+            deviations: Some(vec![0.2, 0.1]),
+        };
+        let report = HeadReport::new(&classified, 10, &mut ChaCha8Rng::seed_from_u64(0));
+        // Both are equally probable, and the one on which opinions agree is wrong.
+        assert_close(report.selective.mean_risk, 0.5);
+        assert_close(report.selective_by_deviation.unwrap().mean_risk, 0.75);
     }
 
     #[test]

@@ -143,6 +143,24 @@ pub fn load_weights<M: ModuleSnapshot>(module: &mut M, folder: &Path) -> Result<
     load_files(module, &files, &named_by, &names)
 }
 
+/// Writes the weights of a module into a file of its own.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save_weights_as<M: ModuleSnapshot>(module: &M, path: &Path) -> Result<(), LmError> {
+    let names = module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), false);
+    save_tensors(module, path, names.into_iter().map(|tensor| tensor.name).collect(), |store| store)
+}
+
+/// Reads what [`save_weights_as`] wrote into a module of the same shape.
+///
+/// # Errors
+/// As [`load_weights`].
+pub fn load_weights_from<M: ModuleSnapshot>(module: &mut M, path: &Path) -> Result<(), LmError> {
+    let names = FileNames { read: &|store| store, spell: &str::to_owned, expected: &|_| true };
+    load_files(module, &[path.to_owned()], path, &names)
+}
+
 /// How weight files name what a module holds, beyond what differs between PyTorch and Burn.
 pub(crate) struct FileNames<'a> {
     /// Turns the names of the files into those of the module.
@@ -248,6 +266,14 @@ pub(crate) fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, PathBuf), LmE
 pub fn check_size(folder: &Path, n_weights: f64) -> Result<(), LmError> {
     let (files, named_by) = weight_files(folder)?;
     check_bytes(&files, named_by, n_weights)
+}
+
+/// As [`check_size`], for one file.
+///
+/// # Errors
+/// If that is so, or the file cannot be found.
+pub fn check_file_size(path: &Path, n_weights: f64) -> Result<(), LmError> {
+    check_bytes(&[path.to_owned()], path.to_owned(), n_weights)
 }
 
 /// Refuses weights of which there are more than the files have bytes.

@@ -35,7 +35,8 @@ mod training_state;
 pub use batches::EpochBatches;
 pub use cache::KvCache;
 pub use checkpoint::{
-    check_size, load_weights, read_json, save_weights, write_folder, write_json, write_text,
+    check_file_size, check_size, load_weights, load_weights_from, read_json, save_weights, save_weights_as,
+    write_folder, write_json, write_text,
 };
 pub use config::ModelConfig;
 pub use error::LmError;

@@ -278,6 +278,11 @@ impl CausalLm {
         Self { model, lm_head }
     }
 
+    /// A model of a decoder alone, whose vocabulary matrix is the embedding; for adapters on models that write nothing.
+    pub fn of_decoder(model: Decoder) -> Self {
+        Self { model, lm_head: None }
+    }
+
     /// The linear maps of the layers with their names.
     pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         self.model.linears_mut()

@@ -35,7 +35,7 @@ fn score(criterion: &mut Criterion) {
         ("z_dataset", MappingKind::ZDataset),
         ("prob_plus_distance", MappingKind::ProbPlusDistance),
     ] {
-        let mapping = RewardMapping { kind, divisor: Divisor::K, mask: MaskRule::AskedInPrompt };
+        let mapping = RewardMapping::new(kind, Divisor::K, MaskRule::AskedInPrompt);
         group.bench_function(BenchmarkId::new(name, format!("{N_ANSWERS}x5,5,2")), |bencher| {
             bencher.iter(|| {
                 let scores =

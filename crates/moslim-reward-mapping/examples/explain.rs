@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         MappingKind::ProbPlusDistance,
         MappingKind::WeightedSum { weights: vec![0.5, 0.3, 0.2] },
     ] {
-        let mapping = RewardMapping { kind, divisor: Divisor::K, mask: MaskRule::AskedInPrompt };
+        let mapping = RewardMapping::new(kind, Divisor::K, MaskRule::AskedInPrompt);
         println!("{:?}", mapping.kind);
         let terms = mapping.terms(&explained, &request, Some(&stats))?;
         for (objective, term) in schema.objectives().iter().zip(terms) {

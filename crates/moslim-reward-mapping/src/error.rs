@@ -62,6 +62,11 @@ pub enum MappingError {
     /// The mapping standardises over data but was given no statistics.
     #[error("no target statistics, expected those of a calibration set")]
     MissingStats,
+    /// The mapping is pessimistic but was given one opinion alone.
+    #[error(
+        "no opinions but the model's own, expected several; a reward model has them if it was trained with uncertainty"
+    )]
+    MissingOpinions,
     /// The statistics belong to other heads.
     #[error("target statistics of heads with {found:?} classes, expected {expected:?}")]
     StatsShape {

@@ -4,7 +4,7 @@ use moslim_data::Request;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::check_momentum;
-use crate::{MappingError, TargetStats, formula};
+use crate::{MappingError, Pessimism, TargetStats, formula};
 
 /// How a reward model classifies one answer: the probability of every class of every head, `[n_heads][n_classes]`, ragged.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +84,28 @@ pub enum MappingKind {
     },
 }
 
+impl MappingKind {
+    /// The formula, with p the probabilities, t the target, E the expected level and K the number of levels.
+    pub fn formula(&self) -> String {
+        match self {
+            Self::ZWithinHead { ddof, scale_by_sqrt_k, .. } => {
+                let scale = if *scale_by_sqrt_k { " / sqrt(K - 1)" } else { "" };
+                format!("(p[t] - 1/K) / (std + eps){scale}, std over the classes, ddof {}", u8::from(*ddof))
+            }
+            Self::ZDataset => "(p[t] - mean) / std, over the calibration set".into(),
+            Self::ZRunning { .. } => "(p[t] - mean) / std, over the answers of training".into(),
+            Self::Prob => "p[t]".into(),
+            Self::LogProb { floor } => format!("ln max(p[t], {floor})"),
+            Self::ExpectedLevelDistance { normalize: false } => "-|E - t|".into(),
+            Self::ExpectedLevelDistance { normalize: true } => "-|E - t| / (K - 1)".into(),
+            Self::ExpectedAbsError { normalize: false } => "-sum p[c] |c - t|".into(),
+            Self::ExpectedAbsError { normalize: true } => "-sum p[c] |c - t| / (K - 1)".into(),
+            Self::ProbPlusDistance => "p[t] - |E - t| / (K - 1)".into(),
+            Self::WeightedSum { weights } => format!("w E / (K - 1), w {weights:?}"),
+        }
+    }
+}
+
 /// The delta degrees of freedom of a standard deviation, written as 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
@@ -127,6 +149,17 @@ pub enum Divisor {
     None,
 }
 
+impl Divisor {
+    /// The number itself, for the terms of all heads.
+    pub fn of(self, terms: &[Option<f64>]) -> f64 {
+        match self {
+            Self::K => terms.len() as f64,
+            Self::MaskSum => terms.iter().flatten().count() as f64,
+            Self::None => 1.0,
+        }
+    }
+}
+
 /// Which heads take part.
 ///
 /// A mask by missing labels is a matter of reward-model training and is therefore not among these.
@@ -149,9 +182,21 @@ pub struct RewardMapping {
     pub divisor: Divisor,
     /// Which heads take part.
     pub mask: MaskRule,
+    /// What becomes of several opinions on an answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pessimism: Pessimism,
+}
+
+fn is_default(pessimism: &Pessimism) -> bool {
+    *pessimism == Pessimism::default()
 }
 
 impl RewardMapping {
+    /// A mapping that asks for no opinion but the model's own.
+    pub fn new(kind: MappingKind, divisor: Divisor, mask: MaskRule) -> Self {
+        Self { kind, divisor, mask, pessimism: Pessimism::None }
+    }
+
     /// Checks the settings for a reward model with `n_heads` heads; [`terms`](Self::terms) and [`score`](Self::score) do so too.
     ///
     /// # Errors
@@ -160,6 +205,9 @@ impl RewardMapping {
         let in_range = |is_in_range, setting, found, expected| {
             if is_in_range { Ok(()) } else { Err(MappingError::Setting { setting, found, expected }) }
         };
+        if let Some((setting, found)) = self.pessimism.mistake() {
+            return in_range(false, setting, found, "a finite number from 0 on");
+        }
         match self.kind {
             MappingKind::ZWithinHead { eps, .. } => {
                 in_range(eps > 0.0 && eps.is_finite(), "eps", eps, "a finite number above 0")
@@ -221,7 +269,7 @@ impl RewardMapping {
     /// use moslim_data::Request;
     /// use moslim_reward_mapping::{ClassProbabilities, Divisor, MappingKind, MaskRule, RewardMapping};
     ///
-    /// let mapping = RewardMapping { kind: MappingKind::Prob, divisor: Divisor::K, mask: MaskRule::AskedInPrompt };
+    /// let mapping = RewardMapping::new(MappingKind::Prob, Divisor::K, MaskRule::AskedInPrompt);
     /// let probabilities = ClassProbabilities(vec![vec![0.125, 0.125, 0.75], vec![0.5, 0.5]]);
     /// let request = Request { levels: vec![Some(2.0), None] };
     /// assert_eq!(mapping.terms(&probabilities, &request, None)?, [Some(0.75), None]);
@@ -235,17 +283,8 @@ impl RewardMapping {
         stats: Option<&TargetStats>,
     ) -> Result<f64, MappingError> {
         let terms = self.terms(probabilities, request, stats)?;
-        let n_heads = terms.len();
-        let terms: Vec<f64> = terms.into_iter().flatten().collect();
-        if terms.is_empty() {
-            return Ok(0.0);
-        }
-        let divisor = match self.divisor {
-            Divisor::K => n_heads as f64,
-            Divisor::MaskSum => terms.len() as f64,
-            Divisor::None => 1.0,
-        };
-        Ok(terms.iter().sum::<f64>() / divisor)
+        let sum: f64 = terms.iter().flatten().sum();
+        Ok(if terms.iter().any(Option::is_some) { sum / self.divisor.of(&terms) } else { 0.0 })
     }
 
     fn term(

@@ -11,7 +11,7 @@ const READING_A: MappingKind =
     MappingKind::ZWithinHead { eps: 1e-9, ddof: Ddof::Population, scale_by_sqrt_k: false };
 
 fn mapping(kind: MappingKind, divisor: Divisor) -> RewardMapping {
-    RewardMapping { kind, divisor, mask: MaskRule::AskedInPrompt }
+    RewardMapping::new(kind, divisor, MaskRule::AskedInPrompt)
 }
 
 /// The score of one head for one target.

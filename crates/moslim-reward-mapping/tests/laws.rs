@@ -35,9 +35,7 @@ fn score(
 ) -> f64 {
     let probabilities = ClassProbabilities(heads.iter().map(|(head, _)| head.clone()).collect());
     let request = Request { levels: heads.iter().map(|(_, level)| *level).collect() };
-    RewardMapping { kind, divisor, mask: MaskRule::AskedInPrompt }
-        .score(&probabilities, &request, stats)
-        .unwrap()
+    RewardMapping::new(kind, divisor, MaskRule::AskedInPrompt).score(&probabilities, &request, stats).unwrap()
 }
 
 proptest! {

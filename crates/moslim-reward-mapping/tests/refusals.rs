@@ -7,7 +7,7 @@ use moslim_reward_mapping::{
 };
 
 fn mapping(kind: MappingKind) -> RewardMapping {
-    RewardMapping { kind, divisor: Divisor::K, mask: MaskRule::AskedInPrompt }
+    RewardMapping::new(kind, Divisor::K, MaskRule::AskedInPrompt)
 }
 
 #[test]

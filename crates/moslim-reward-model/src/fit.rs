@@ -2,6 +2,7 @@
 
 mod config;
 mod items;
+mod posteriors;
 mod trainer;
 mod validation;
 
@@ -14,7 +15,8 @@ use crate::{MultiHeadRewardModel, TrainingSet};
 pub use config::{
     Backbone, Calibration, ClassWeights, FitConfig, FitError, Metric, Sampling, ValidationConfig,
 };
-pub use trainer::Trainer;
+pub use posteriors::fit_posteriors;
+pub use trainer::{Features, Trainer};
 pub use validation::{Selection, Validation};
 
 /// What one step did.

@@ -14,7 +14,8 @@ use moslim_reward_mapping::{RewardMapping, TargetStats};
 use serde::{Deserialize, Serialize};
 
 use crate::head::{HeadMlp, linear};
-use crate::{HeadConfig, HeadReader, MultiHeadRewardModel, RewardHead};
+use crate::uncertainty::{Owner, UncertaintyFile};
+use crate::{HeadConfig, HeadReader, MultiHeadRewardModel, RewardHead, Uncertainty};
 
 /// A reward model with everything needed to use it.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct RewardModelFolder {
     pub heads: Vec<HeadConfig>,
     /// How their outputs become probabilities.
     pub readers: Vec<HeadReader>,
+    /// What makes it give several opinions; it has its own alone if absent.
+    pub uncertainty: Option<Uncertainty>,
     /// How the probabilities of every class are spread over answers, for the mappings that standardise with it.
     pub statistics: Option<TargetStats>,
     /// The mapping it was trained to serve.
@@ -56,6 +59,8 @@ const OBJECTIVES: &str = "objectives.json";
 struct Objectives {
     objectives: ObjectiveSchema,
     heads: Vec<Head>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uncertainty: Option<UncertaintyFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     statistics: Option<TargetStats>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +91,8 @@ struct Golden {
 const GOLDEN_TOLERANCE: f64 = 1e-3;
 
 impl RewardModelFolder {
-    /// Writes the files into an existing folder: `config.json`, `model.safetensors`, `objectives.json` and the tokenizer.
+    /// Writes the files into an existing folder: `config.json`, `model.safetensors`, `objectives.json` and the tokenizer, and
+    /// `uncertainty.safetensors` or the folders of further models for its uncertainty.
     ///
     /// transformers reads it as a sequence classifier, unless a head has a layer of its own.
     ///
@@ -117,6 +123,11 @@ impl RewardModelFolder {
         let objectives = Objectives {
             objectives: self.schema.clone(),
             heads: heads.map(|(config, reader)| Head { config, reader }).collect(),
+            uncertainty: self
+                .uncertainty
+                .as_ref()
+                .map(|uncertainty| UncertaintyFile::write(uncertainty, folder))
+                .transpose()?,
             statistics: self.statistics.clone(),
             mapping: self.mapping.clone(),
             golden: self.golden_outputs(),
@@ -163,10 +174,28 @@ impl RewardModelFolder {
     /// If a file is missing or malformed, the weights do not fit the configuration and the objectives, or the model does not
     /// put out what it put out when it was written.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, LmError> {
+        let (mut model, uncertainty) = Self::read_parts(folder, device)?;
+        let owner = Owner {
+            folder,
+            path: &folder.join(OBJECTIVES),
+            hidden_size: model.config.hidden_size,
+            schema: &model.schema,
+            heads: &model.heads,
+        };
+        model.uncertainty = uncertainty.map(|file| file.read(&owner, device)).transpose()?;
+        Ok(model)
+    }
+
+    /// Reads a folder without its uncertainty, and what its file says of that.
+    pub(crate) fn read_parts(
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, Option<UncertaintyFile>), LmError> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::read(folder)?;
         let path = folder.join(OBJECTIVES);
-        let Objectives { objectives: schema, heads, statistics, mapping, golden } = read_json(&path)?;
+        let Objectives { objectives: schema, heads, uncertainty, statistics, mapping, golden } =
+            read_json(&path)?;
         let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
             heads.into_iter().map(|head| (head.config, head.reader)).unzip();
         check_heads(&path, &schema, &heads, &readers)?;
@@ -197,10 +226,20 @@ impl RewardModelFolder {
         });
         let model = MultiHeadRewardModel { model: classifier.model, heads: weights.collect() };
         let tokens = golden.iter().map(|golden| (golden.prompt.clone(), golden.response.clone())).collect();
-        let folder =
-            Self { config, tokenizer, schema, model, heads, readers, statistics, mapping, golden: tokens };
+        let folder = Self {
+            config,
+            tokenizer,
+            schema,
+            model,
+            heads,
+            readers,
+            uncertainty: None,
+            statistics,
+            mapping,
+            golden: tokens,
+        };
         folder.check_golden(&path, &golden)?;
-        Ok(folder)
+        Ok((folder, uncertainty))
     }
 
     /// Whether the model puts out what it put out when it was written.
@@ -251,7 +290,7 @@ impl RewardModelFolder {
 }
 
 /// Whether the heads of a file fit its objectives.
-fn check_heads(
+pub(crate) fn check_heads(
     path: &Path,
     schema: &ObjectiveSchema,
     heads: &[HeadConfig],

@@ -202,30 +202,36 @@ impl RewardHead {
         let thresholds = self.thresholds.as_ref()?.val();
         let [n] = thresholds.dims();
         // b_c = b_0 + Σ_{0 < j ≤ c} exp(g_j)
-        let first = thresholds.clone().slice([0..1]).reshape([1, 1]);
+        let first = thresholds.clone().narrow(0, 0, 1).reshape([1, 1]);
         if n == 1 {
             return Some(first);
         }
-        let distances = thresholds.slice([1..n]).exp().reshape([1, n - 1]);
+        let distances = thresholds.narrow(0, 1, n - 1).exp().reshape([1, n - 1]);
         let up_to: Vec<f32> =
             (0..n - 1).flat_map(|j| (0..n).map(move |c| if j < c { 1.0 } else { 0.0 })).collect();
         let up_to = Tensor::<2>::from_data(TensorData::new(up_to, [n - 1, n]), &first.device());
         Some(first + distances.matmul(up_to))
     }
 
+    /// The thresholds of an ordinal head, ascending; none for others. `[K − 1]`
+    pub(crate) fn thresholds(&self) -> Vec<f64> {
+        let Some(thresholds) = self.ascending_thresholds() else { return vec![] };
+        let thresholds: Vec<f32> =
+            thresholds.into_data().convert::<f32>().try_to_vec().expect("thresholds are floats");
+        thresholds.into_iter().map(f64::from).collect()
+    }
+
     /// How its outputs are read as training left them.
     pub(crate) fn first_readout(&self) -> Readout {
-        match self.ascending_thresholds() {
-            Some(thresholds) => {
-                let thresholds: Vec<f32> =
-                    thresholds.into_data().convert::<f32>().try_to_vec().expect("thresholds are floats");
-                Readout::Cumulative {
-                    slope: 1.0,
-                    thresholds: thresholds.into_iter().map(f64::from).collect(),
-                }
-            }
-            None => self.kind.unfitted_readout(self.n_levels),
+        match self.kind {
+            HeadKind::Ordinal => Readout::Cumulative { slope: 1.0, thresholds: self.thresholds() },
+            _ => self.kind.unfitted_readout(self.n_levels),
         }
+    }
+
+    /// The number of its outputs.
+    pub(crate) fn n_outputs(&self) -> usize {
+        self.kind.n_outputs(self.n_levels)
     }
 
     /// What a regression's output 0 means: the middle of the scale, so that a map without bias can reach all of it.

@@ -9,14 +9,15 @@ mod model;
 mod reader;
 mod target;
 mod training_set;
+mod uncertainty;
 
 pub use calibration::{
     CalibrationError, Isotonic, Labels, Readout, fit_cumulative, fit_cumulative_without_labels,
     fit_deviation, fit_temperature, fit_vector_scaling,
 };
 pub use fit::{
-    Backbone, Calibration, ClassWeights, FitConfig, FitError, FitStep, Metric, Sampling, Selection, Trainer,
-    Validation, ValidationConfig, fit,
+    Backbone, Calibration, ClassWeights, Features, FitConfig, FitError, FitStep, Metric, Sampling, Selection,
+    Trainer, Validation, ValidationConfig, fit, fit_posteriors,
 };
 pub use folder::RewardModelFolder;
 pub use head::{HeadConfig, HeadKind, RewardHead};
@@ -25,3 +26,4 @@ pub use model::MultiHeadRewardModel;
 pub use reader::{HeadReader, Labelled};
 pub use target::{Target, class_target};
 pub use training_set::{ComparedExchange, LabeledExchange, TrainingSet, messages};
+pub use uncertainty::{EnsembleMember, HeadPosterior, Judgement, Uncertainty, UncertaintyConfig};

@@ -18,7 +18,7 @@ pub struct MultiHeadRewardModel {
 }
 
 /// Answers read together; more are taken in parallel or in turns.
-const MAX_ROWS: usize = 64;
+pub(crate) const MAX_ROWS: usize = 64;
 
 impl MultiHeadRewardModel {
     /// Fresh heads on the decoder of a language model, which is taken over with its weights.
@@ -37,6 +37,31 @@ impl MultiHeadRewardModel {
         let heads = heads.iter().zip(schema.n_levels());
         let heads = heads.map(|(config, n)| RewardHead::new(config, hidden_size, n, rng, &device)).collect();
         Self { model: start.decoder().clone(), heads }
+    }
+
+    /// The decoder alone.
+    pub fn decoder(&self) -> &Decoder {
+        &self.model
+    }
+
+    /// The model with the heads of another one in place of its first: how an objective is added to a trained model.
+    ///
+    /// # Panics
+    /// If the other one has more heads.
+    pub fn with_heads_of(mut self, other: &Self) -> Self {
+        let n = other.heads.len();
+        assert!(n <= self.heads.len(), "{n} heads in place of {}", self.heads.len());
+        self.heads[..n].clone_from_slice(&other.heads);
+        self
+    }
+
+    /// The same backbone with fresh heads of the same kinds.
+    pub fn with_fresh_heads(&self, heads: &[HeadConfig], rng: &mut impl Rng) -> Self {
+        let device = self.device();
+        let fresh = heads.iter().zip(&self.heads).map(|(config, head)| {
+            RewardHead::new(config, head.score.weight.dims()[0], head.n_levels, rng, &device)
+        });
+        Self { model: self.model.clone(), heads: fresh.collect() }
     }
 
     /// The model with the adapter of its backbone merged into the weights.
@@ -70,18 +95,10 @@ impl MultiHeadRewardModel {
 
     /// The outputs of every head from hidden states: `[answer][objective][output]`.
     pub fn outputs_of_features(&self, features: &[Vec<f32>]) -> Vec<Vec<Vec<f64>>> {
-        let mut outputs = vec![Vec::with_capacity(self.heads.len()); features.len()];
-        if features.is_empty() {
-            return outputs;
+        match features.is_empty() {
+            true => vec![],
+            false => outputs_of(&self.heads, &matrix(features.iter().map(Vec::as_slice), &self.device())),
         }
-        let pooled = matrix(features.iter().map(Vec::as_slice), &self.device());
-        for head in &self.heads {
-            let of_head = rows(head.outputs(pooled.clone()));
-            for (heads, values) in outputs.iter_mut().zip(of_head) {
-                heads.push(values.into_iter().map(f64::from).collect());
-            }
-        }
-        outputs
     }
 
     /// The outputs of every head: `[answer][objective][output]`.
@@ -92,7 +109,7 @@ impl MultiHeadRewardModel {
     /// If a prompt or an answer is empty.
     pub fn outputs(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
         let parts = answers.chunks(MAX_ROWS).collect();
-        let of_part = |part: &[Exchange<'_>]| self.outputs_of_features(&rows(self.pooled(part)));
+        let of_part = |part: &[Exchange<'_>]| outputs_of(&self.heads, &self.pooled(part));
         in_parallel(&self.device(), parts, of_part).concat()
     }
 
@@ -107,8 +124,19 @@ impl MultiHeadRewardModel {
     }
 }
 
+/// The outputs of heads for hidden states. `[answer][head][output]`
+pub(crate) fn outputs_of(heads: &[RewardHead], pooled: &Tensor<2>) -> Vec<Vec<Vec<f64>>> {
+    let mut outputs = vec![Vec::with_capacity(heads.len()); pooled.dims()[0]];
+    for head in heads {
+        for (answer, of_head) in outputs.iter_mut().zip(rows(head.outputs(pooled.clone()))) {
+            answer.push(of_head.into_iter().map(f64::from).collect());
+        }
+    }
+    outputs
+}
+
 /// The rows of a matrix.
-fn rows(matrix: Tensor<2>) -> Vec<Vec<f32>> {
+pub(crate) fn rows(matrix: Tensor<2>) -> Vec<Vec<f32>> {
     let width = matrix.dims()[1];
     let values: Vec<f32> =
         matrix.into_data().convert::<f32>().try_to_vec().expect("hidden states and outputs are floats");

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use moslim_data::{Comparison, LabeledResponse, ObjectiveSchema, Prompt};
 use moslim_lm::{Exchange, LmError, Message, Tokenizer};
+use rand::Rng;
+use rand_distr::{Distribution, Exp1};
 
-use crate::{HeadConfig, Target};
+use crate::{HeadConfig, MultiHeadRewardModel, Target};
 
 /// An answer to a prompt as tokens, and what is said of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +131,35 @@ impl TrainingSet {
         }
         answers.retain(|answer| answer.targets.iter().any(Option::is_some));
         Ok(Self { answers, pairs })
+    }
+
+    /// Tells the heads of a trained model what they put out themselves where an answer has no label for them, so that they keep what
+    /// they know while others learn (rehearsal; learning without forgetting, [Li and Hoiem 2016](https://arxiv.org/abs/1606.09282)).
+    ///
+    /// Answers of pairs are not told.
+    ///
+    /// # Panics
+    /// If the answers have fewer targets than the model has heads.
+    pub fn rehearse(&mut self, model: &MultiHeadRewardModel) {
+        let exchanges: Vec<Exchange<'_>> = self.answers.iter().map(LabeledExchange::exchange).collect();
+        let outputs = model.outputs(&exchanges);
+        for (answer, outputs) in self.answers.iter_mut().zip(outputs) {
+            for (target, outputs) in answer.targets.iter_mut().zip(outputs) {
+                target.get_or_insert(Target::Outputs(outputs));
+            }
+        }
+    }
+
+    /// The same with the weight of every answer and pair multiplied by a draw from an exponential distribution: the Bayesian
+    /// bootstrap ([Rubin 1981](https://doi.org/10.1214/aos/1176345338)).
+    pub fn bootstrapped(&self, rng: &mut impl Rng) -> Self {
+        let mut drawn = self.clone();
+        let weights = drawn.answers.iter_mut().map(|answer| &mut answer.weight);
+        for weight in weights.chain(drawn.pairs.iter_mut().map(|pair| &mut pair.weight)) {
+            let draw: f64 = Exp1.sample(rng);
+            *weight *= draw;
+        }
+        drawn
     }
 
     /// The number of answers and pairs.

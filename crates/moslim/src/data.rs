@@ -204,6 +204,24 @@ impl Datasets {
     }
 }
 
+impl Datasets {
+    /// The same under other objectives, which contain those that the data has.
+    pub(crate) fn under(self, schema: ObjectiveSchema) -> Self {
+        let own = &self.schema;
+        let places: Vec<Option<usize>> =
+            schema.objectives().iter().map(|objective| own.index_of(&objective.name)).collect();
+        let moved = |mut labeled: Labeled| {
+            for answer in &mut labeled.answers {
+                answer.levels = places.iter().map(|place| answer.levels[(*place)?]).collect();
+                answer.sources = places.iter().map(|place| answer.sources[(*place)?].clone()).collect();
+            }
+            labeled
+        };
+        let [labeled, held_out, judge] = [self.labeled, self.held_out, self.judge].map(moved);
+        Self { labeled, held_out, judge, schema, ..self }
+    }
+}
+
 fn prompts(questions: Vec<String>) -> Vec<Prompt> {
     questions.into_iter().map(Prompt::from).collect()
 }

@@ -4,6 +4,7 @@ mod data;
 mod device;
 mod error;
 mod evaluation;
+mod explanation;
 mod hub;
 mod manifest;
 mod mapped_reward;
@@ -19,10 +20,11 @@ mod start_model;
 pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
 pub use error::Error;
-pub use evaluation::{measure_heads, measure_pairs};
+pub use evaluation::{agreement, measure_heads, measure_pairs};
+pub use explanation::{Explanation, HeadExplanation, OpinionScores};
 pub use hub::{HubError, data_files, model_folder};
 pub use manifest::DataFile;
-pub use mapped_reward::{MappedReward, classify};
+pub use mapped_reward::{MappedReward, classify, classify_with_opinions};
 pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
@@ -32,5 +34,6 @@ pub use recipe::{
 };
 pub use run::{Run, holds_a_run, write_whole};
 pub use stages::{
-    evaluate, optimize_policy, pretrain_and_sft, train, train_reward_model, with_fitting_held_out,
+    add_objectives, evaluate, fitting_labeled, optimize_policy, pretrain_and_sft, train, train_reward_model,
+    with_fitting_held_out,
 };

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use moslim_data::{Prompt, Request};
 use moslim_lm::{Exchange, LmError, Precision, Tokenizer, in_parallel, write_folder, write_text};
 use moslim_reward_mapping::{ClassProbabilities, MappingKind, RewardMapping, RunningStats, UnaskedAnchor};
-use moslim_reward_model::{RewardModelFolder, messages};
+use moslim_reward_model::{Judgement, RewardModelFolder, messages};
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
 
 use crate::Error;
@@ -93,27 +93,32 @@ impl MappedReward {
     /// # Errors
     /// If the tokenizer or the mapping fails.
     pub fn score_texts(&self, answers: &[(&Prompt, &str)], requests: &[&Request]) -> Result<Vec<f64>, Error> {
-        self.map_all(&self.classify(answers)?, requests)
+        self.map_all(&self.judge(answers)?, requests)
     }
 
-    fn map_all(
-        &self,
-        probabilities: &[ClassProbabilities],
-        requests: &[&Request],
-    ) -> Result<Vec<f64>, Error> {
-        let pairs = probabilities.iter().zip(requests);
-        pairs.map(|(probabilities, request)| self.map(probabilities, request)).collect()
+    /// What the reward model says of answers, with other opinions where the mapping asks for them.
+    fn judge(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<Judgement>, Error> {
+        if self.mapping.pessimism.asks() {
+            return classify_with_opinions(&self.reward_model, answers);
+        }
+        let alone = |probabilities| Judgement { probabilities, opinions: vec![] };
+        Ok(self.classify(answers)?.into_iter().map(alone).collect())
     }
 
-    /// The score of class probabilities against a request.
+    fn map_all(&self, answers: &[Judgement], requests: &[&Request]) -> Result<Vec<f64>, Error> {
+        let pairs = answers.iter().zip(requests);
+        pairs.map(|(answer, request)| self.map(answer, request)).collect()
+    }
+
+    /// The score of an answer against a request.
     ///
     /// # Errors
-    /// If the request does not fit the objectives.
-    pub fn map(&self, probabilities: &ClassProbabilities, request: &Request) -> Result<f64, Error> {
+    /// If the request does not fit the objectives, or the mapping asks for opinions that the model does not have.
+    pub fn map(&self, answer: &Judgement, request: &Request) -> Result<f64, Error> {
         // Before the first batch of training there is nothing but the calibration set.
         let running = self.running.as_ref().and_then(RunningStats::stats);
         let stats = running.or(self.reward_model.statistics.as_ref());
-        Ok(self.mapping.score(probabilities, request, stats)?)
+        Ok(self.mapping.score_opinions(&answer.probabilities, &answer.opinions, request, stats)?)
     }
 }
 
@@ -128,6 +133,28 @@ pub fn classify(
     reward_model: &RewardModelFolder,
     answers: &[(&Prompt, &str)],
 ) -> Result<Vec<ClassProbabilities>, Error> {
+    of_texts(reward_model, answers, |exchanges| {
+        reward_model.class_probabilities(exchanges).into_iter().map(ClassProbabilities).collect()
+    })
+}
+
+/// As [`classify`], with the opinions that the model's uncertainty consists of.
+///
+/// # Errors
+/// As [`classify`].
+pub fn classify_with_opinions(
+    reward_model: &RewardModelFolder,
+    answers: &[(&Prompt, &str)],
+) -> Result<Vec<Judgement>, Error> {
+    of_texts(reward_model, answers, |exchanges| reward_model.classify(exchanges))
+}
+
+/// What a reward model finds about answers, given as prompt and answer text.
+fn of_texts<T: Send + Clone>(
+    reward_model: &RewardModelFolder,
+    answers: &[(&Prompt, &str)],
+    find: impl Fn(&[Exchange<'_>]) -> Vec<T> + Sync,
+) -> Result<Vec<T>, Error> {
     let RewardModelFolder { config, tokenizer, model, .. } = reward_model;
     let of_part = |(part, answers): (usize, &[(&Prompt, &str)])| {
         let tokens: Vec<(Vec<u32>, Vec<u32>)> = answers
@@ -140,11 +167,11 @@ pub fn classify(
         check_context(config, "answer", before.chain(lengths))?;
         let exchanges: Vec<Exchange<'_>> =
             tokens.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
-        Ok(reward_model.class_probabilities(&exchanges).into_iter().map(ClassProbabilities).collect())
+        Ok(find(&exchanges))
     };
     let parts =
         in_parallel(&model.device(), answers.chunks(ANSWERS_OF_A_PART).enumerate().collect(), of_part);
-    let parts: Vec<Vec<ClassProbabilities>> = parts.into_iter().collect::<Result<_, Error>>()?;
+    let parts: Vec<Vec<T>> = parts.into_iter().collect::<Result<_, Error>>()?;
     Ok(parts.concat())
 }
 
@@ -164,11 +191,13 @@ impl Reward for MappedReward {
             .map(|(row, answer)| (&prompt_of(row).prompt, answer.as_str()))
             .collect();
         let requests: Vec<&Request> = (0..answers.len()).map(|row| &prompt_of(row).request).collect();
-        let probabilities = self.classify(&texts).map_err(failed)?;
+        let judged = self.judge(&texts).map_err(failed)?;
+        let probabilities: Vec<ClassProbabilities> =
+            judged.iter().map(|answer| answer.probabilities.clone()).collect();
         if let Some(running) = &mut self.running {
             running.update(&probabilities).map_err(|error| failed(error.into()))?;
         }
-        let mut scores = self.map_all(&probabilities, &requests).map_err(failed)?;
+        let mut scores = self.map_all(&judged, &requests).map_err(failed)?;
         if let Some(anchor) = &mut self.anchor {
             let penalties =
                 anchor.penalties(&probabilities, &requests).map_err(|error| failed(error.into()))?;

@@ -91,7 +91,7 @@ pub enum DataRecipe {
         /// Share of the questions that is held out.
         held_out_share: f64,
         /// Training of the second reward model that judges the policy; it learns from held-out questions only.
-        judge: FitConfig,
+        judge: Box<FitConfig>,
     },
 }
 

@@ -1,21 +1,23 @@
-//! Reward models: training one, measuring it, and classifying answers with it.
+//! Reward models: training one, measuring it, classifying answers with it, and teaching it more.
 
-use std::io::{BufRead, Write};
+mod add_objective;
+mod explain;
+mod report;
+mod score;
+
+use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
-use moslim::{
-    Datasets, Labeled, PolicyFolder, classify, data_files, measure_heads, measure_pairs,
-    with_fitting_held_out,
-};
-use moslim_data::{ObjectiveSchema, Pairs, PreferenceData, Prompt, ReadOptions};
-use moslim_eval::classification::{ComparedReport, HeadReport, Measures};
+use moslim::{Datasets, Labeled, data_files, fitting_labeled};
+use moslim_data::{ObjectiveSchema, Pairs, PreferenceData, ReadOptions};
 use moslim_reward_model::RewardModelFolder;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use serde_json::{Map, Value, json};
 
+use self::add_objective::AddObjective;
+use self::explain::Explain;
+use self::report::Report;
+use self::score::Score;
 use crate::Stage;
 use crate::data_commands::{Choice, read_mapping};
 
@@ -28,6 +30,10 @@ pub enum RewardCommand {
     Eval(Eval),
     /// Classifies answers: reads JSON lines from standard input and writes them back with the probability of every level
     Score(Score),
+    /// Prints every term of the score of one answer, from the raw outputs of the heads to the reward
+    Explain(Explain),
+    /// Teaches a trained reward model further objectives; prints how well it classifies, and what it forgot
+    AddObjective(AddObjective),
 }
 
 /// `moslim reward fit`
@@ -77,16 +83,9 @@ pub struct Eval {
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// `moslim reward score`
-#[derive(Args)]
-pub struct Score {
-    #[command(flatten)]
-    model: Model,
-    /// Answers that are classified together
-    #[arg(long, default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
-    batch_size: u32,
+    /// Writes a page with pictures: reliability, confusion, risk by certainty
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl RewardCommand {
@@ -96,6 +95,8 @@ impl RewardCommand {
             Self::Fit(fit) => fit.run(),
             Self::Eval(eval) => eval.run(),
             Self::Score(score) => score.run(),
+            Self::Explain(explain) => explain.run(),
+            Self::AddObjective(add) => add.run(),
         }
     }
 }
@@ -103,6 +104,17 @@ impl RewardCommand {
 impl Model {
     fn read(&self) -> anyhow::Result<RewardModelFolder> {
         Ok(RewardModelFolder::read(&moslim::model_folder(&self.model)?, &moslim::device(&self.device)?)?)
+    }
+
+    /// The error of one who asks a model for opinions that it does not have.
+    fn without_opinions(&self) -> anyhow::Error {
+        anyhow!("{self}: no uncertainty, expected a model trained with reward_model.uncertainty")
+    }
+}
+
+impl std::fmt::Display for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.model.display().fmt(f)
     }
 }
 
@@ -116,9 +128,9 @@ impl Fit {
         }
         moslim::train_reward_model(&run, &datasets)?;
         let model = RewardModelFolder::read(&run.reward_model_folder(), &run.device)?;
-        let start = PolicyFolder::read(&run.start_folder(), &run.device)?;
-        let datasets = with_fitting_held_out(&run, &datasets, &start)?;
-        report(&model, &datasets.held_out, run.recipe.evaluation.resamples, run.recipe.seed, self.json)
+        let held_out = fitting_labeled(&run, &model.config, &model.tokenizer, &datasets.held_out)?;
+        let report = Report::of(&model, &held_out, run.recipe.evaluation.resamples, run.recipe.seed)?;
+        report.print(self.json)
     }
 }
 
@@ -142,121 +154,14 @@ impl Eval {
                 names(&model.schema).join(", ")
             );
         }
-        report(&model, &data, self.resamples, 0, self.json)
+        let report = Report::of(&model, &data, self.resamples, 0)?;
+        if let Some(path) = &self.html {
+            moslim::write_whole(path, report.page().as_bytes())?;
+        }
+        report.print(self.json)
     }
 }
 
 fn names(schema: &ObjectiveSchema) -> Vec<&str> {
     schema.objectives().iter().map(|objective| objective.name.as_str()).collect()
-}
-
-/// Measures a reward model and prints what was found.
-fn report(
-    model: &RewardModelFolder,
-    data: &Labeled,
-    resamples: usize,
-    seed: u64,
-    as_json: bool,
-) -> anyhow::Result<()> {
-    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-    let heads = measure_heads(model, &data.answers, resamples, rng)?;
-    let pairs = measure_pairs(model, &data.pairs, resamples, rng)?;
-    let named = || names(&model.schema).into_iter().zip(&heads).zip(&pairs);
-    let mut out = std::io::stdout().lock();
-    if as_json {
-        let numbers = named().map(|((name, head), pairs)| Ok((name.to_owned(), to_json(head, pairs)?)));
-        let numbers: Map<String, Value> = numbers.collect::<serde_json::Result<_>>()?;
-        return Ok(writeln!(out, "{}", Value::Object(numbers))?);
-    }
-    writeln!(
-        out,
-        "{:20} {:>7} {:>9} {:>15} {:>9} {:>9} {:>6} {:>6} {:>6}",
-        "objective", "answers", "accuracy", "95 %", "balanced", "majority", "mae", "kappa", "ece"
-    )?;
-    for ((name, head), _) in named().filter(|((_, head), pairs)| head.n > 0 || pairs.is_none()) {
-        let HeadReport { n, measures, majority, intervals, .. } = head;
-        let Measures { intensity_accuracy, balanced_accuracy, mae, ece, .. } = measures;
-        let kappa = measures.quadratic_weighted_kappa;
-        let (low, high) = (intervals.intensity_accuracy.low, intervals.intensity_accuracy.high);
-        writeln!(
-            out,
-            "{name:20} {n:>7} {intensity_accuracy:>9.3} {:>15} {balanced_accuracy:>9.3} {majority:>9.3} {mae:>6.3} {kappa:>6.3} {ece:>6.3}",
-            format!("{low:.3} to {high:.3}")
-        )?;
-    }
-    for ((name, _), pairs) in named() {
-        if let Some(ComparedReport { n, accuracy, interval }) = pairs {
-            let (low, high) = (interval.low, interval.high);
-            writeln!(
-                out,
-                "{name:20} {n:>7} pairs, {accuracy:.3} in the right order ({low:.3} to {high:.3})"
-            )?;
-        }
-    }
-    Ok(())
-}
-
-/// A report with the short name of its kappa, and that on pairs if there are any; numbers that are none are null.
-fn to_json(head: &HeadReport, pairs: &Option<ComparedReport>) -> serde_json::Result<Value> {
-    let mut value = serde_json::to_value(head)?;
-    value["kappa"] = json!(head.measures.quadratic_weighted_kappa);
-    if let Some(pairs) = pairs {
-        value["pairs"] = serde_json::to_value(pairs)?;
-    }
-    Ok(value)
-}
-
-impl Score {
-    fn run(&self) -> anyhow::Result<()> {
-        let model = self.model.read()?;
-        let mut out = std::io::stdout().lock();
-        let mut rows = Vec::new();
-        for (index, line) in std::io::stdin().lock().lines().enumerate() {
-            let place = || format!("standard input:{}", index + 1);
-            let line = line.with_context(place)?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            rows.push(Row::read(&line).map_err(|problem| anyhow!("{}: {problem}", place()))?);
-            if rows.len() == self.batch_size as usize {
-                write_scored(&model, std::mem::take(&mut rows), &mut out)?;
-            }
-        }
-        write_scored(&model, rows, &mut out)
-    }
-}
-
-/// A line to be scored.
-struct Row {
-    fields: Map<String, Value>,
-    prompt: Prompt,
-    response: String,
-}
-
-impl Row {
-    fn read(line: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        let Value::Object(fields) = value else { return Err(format!("{value}, expected an object")) };
-        let field = |name: &str| fields.get(name).ok_or_else(|| format!("missing field `{name}`"));
-        let prompt = field("prompt")?;
-        let prompt = serde_json::from_value(prompt.clone()).map_err(|_| {
-            format!("prompt: {prompt}, expected a text or a list of turns that ends in the user's")
-        })?;
-        let response = field("response")?;
-        let response = response.as_str().ok_or_else(|| format!("response: {response}, expected a text"))?;
-        Ok(Self { response: response.into(), prompt, fields })
-    }
-}
-
-fn write_scored(model: &RewardModelFolder, rows: Vec<Row>, out: &mut impl Write) -> anyhow::Result<()> {
-    let answers: Vec<(&Prompt, &str)> = rows.iter().map(|row| (&row.prompt, row.response.as_str())).collect();
-    let probabilities = classify(model, &answers)?;
-    for (Row { mut fields, .. }, probabilities) in rows.into_iter().zip(probabilities) {
-        let levels = names(&model.schema).into_iter().zip(&probabilities.0);
-        let levels: Map<String, Value> = levels.map(|(name, head)| (name.into(), json!(head))).collect();
-        fields.insert("levels".into(), Value::Object(levels));
-        writeln!(out, "{}", Value::Object(fields))?;
-    }
-    // Whoever reads on sees whole batches.
-    Ok(out.flush()?)
 }

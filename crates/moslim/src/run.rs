@@ -51,6 +51,8 @@ pub(crate) enum Purpose {
     OrdinaryAnswers,
     Adapters,
     Validation,
+    Opinions,
+    Bootstrapping,
 }
 
 /// The file of the recipe that a run follows.
@@ -158,13 +160,13 @@ impl Run {
         self.folder.join("report")
     }
 
-    /// The model with an adapter to train, if the recipe wants one.
-    pub(crate) fn with_adapter(&self, model: CausalLm) -> Result<CausalLm, Error> {
+    /// The model with an adapter to train, if the recipe wants one; every member of an ensemble has one of its own.
+    pub(crate) fn with_adapter(&self, model: CausalLm, member: usize) -> Result<CausalLm, Error> {
         match &self.recipe.lora {
             None => Ok(model),
             Some(lora) => Ok(model.with_adapter(
                 &lora.config(),
-                &mut self.rng(Purpose::Adapters),
+                &mut self.member_rng(Purpose::Adapters, member),
                 &self.folder.join(RECIPE),
             )?),
         }
@@ -172,14 +174,24 @@ impl Run {
 
     /// A generator that belongs to this run and a purpose.
     pub(crate) fn rng(&self, purpose: Purpose) -> ChaCha8Rng {
+        self.member_rng(purpose, 0)
+    }
+
+    /// A generator that belongs to this run, a purpose, and a member of an ensemble; member 0 is the model itself.
+    pub(crate) fn member_rng(&self, purpose: Purpose, member: usize) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.recipe.seed);
-        rng.set_stream(purpose as u64);
+        rng.set_stream(purpose as u64 + ((member as u64) << 32));
         rng
     }
 
     /// A seed that belongs to this run and a purpose.
     pub(crate) fn seed(&self, purpose: Purpose) -> u64 {
-        rand::Rng::next_u64(&mut self.rng(purpose))
+        self.member_seed(purpose, 0)
+    }
+
+    /// A seed that belongs to this run, a purpose, and a member of an ensemble.
+    pub(crate) fn member_seed(&self, purpose: Purpose, member: usize) -> u64 {
+        rand::Rng::next_u64(&mut self.member_rng(purpose, member))
     }
 
     /// Ends the stage if somebody asked for it.

@@ -1,18 +1,20 @@
 //! The stages of a run; each reads what the one before wrote.
 
 mod ablations;
+mod fitting;
 mod policy;
 mod reward_model;
 mod sft;
 
 use std::time::Instant;
 
-use moslim_lm::ModelConfig;
-
 use crate::{Available, Datasets, Error, Plan, Run};
 
+pub use fitting::fitting_labeled;
+pub(crate) use fitting::{LONGEST_ROLLOUT, check_context};
 pub use policy::with_fitting_held_out;
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
+pub use reward_model::add_objectives;
 
 /// Runs a stage and notes its seconds.
 fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -20,53 +22,6 @@ fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> 
     let done = work()?;
     run.note_seconds(stage, started.elapsed().as_secs_f64())?;
     Ok(done)
-}
-
-/// What [`check_context`] calls a rollout.
-pub(crate) const LONGEST_ROLLOUT: &str = "answer of max_new_tokens to prompt";
-
-/// Refuses sequences that are longer than the model was made for; nothing is cut.
-pub(crate) fn check_context(
-    config: &ModelConfig,
-    what: &str,
-    lengths: impl Iterator<Item = usize>,
-) -> Result<(), Error> {
-    let context = config.max_position_embeddings;
-    match lengths.enumerate().find(|&(_, length)| length > context) {
-        None => Ok(()),
-        Some((index, length)) => Err(Error::Unusable {
-            place: format!("{what} {}", index + 1),
-            found: format!("{length} tokens"),
-            expected: format!("at most {context}, the model's max_position_embeddings"),
-        }),
-    }
-}
-
-/// Leaves out what is longer than the recipe allows, and says how much; refuses what is longer than the model was made for.
-fn fitting<T>(
-    run: &Run,
-    config: &ModelConfig,
-    what: &str,
-    mut items: Vec<T>,
-    length: impl Fn(&T) -> usize,
-) -> Result<Vec<T>, Error> {
-    if let Some(max_length) = run.recipe.data.max_length() {
-        let before = items.len();
-        items.retain(|item| length(item) <= max_length);
-        let n = before - items.len();
-        if items.is_empty() && n > 0 {
-            return Err(Error::Unusable {
-                place: "data.max_length".into(),
-                found: max_length.to_string(),
-                expected: format!("more; every {what} is longer"),
-            });
-        }
-        if n > 0 {
-            run.progress.say(&format!("{what}: {n} of {before} left out, longer than {max_length} tokens"));
-        }
-    }
-    check_context(config, what, items.iter().map(length))?;
-    Ok(items)
 }
 
 /// Makes the start policy: fresh or from a folder, then plain text, then answers, as the recipe says.

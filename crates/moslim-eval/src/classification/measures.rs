@@ -103,7 +103,7 @@ pub(super) struct Scored {
     label: Level,
     pub predicted: Level,
     pub expected: f64,
-    confidence: f64,
+    pub confidence: f64,
     brier: f64,
     recognized: bool,
 }
@@ -123,6 +123,10 @@ impl Scored {
             recognized: (met >= 0.5) == is_met(label),
         }
     }
+
+    pub(super) fn is_hit(&self) -> bool {
+        self.predicted == self.label
+    }
 }
 
 /// Counts of labels (rows) against predicted levels (columns).
@@ -135,7 +139,7 @@ pub(super) fn confusion<'a>(n_levels: usize, answers: impl Iterator<Item = &'a S
 /// Accuracy by confidence.
 pub(super) fn reliability<'a>(answers: impl Iterator<Item = &'a Scored>) -> ReliabilityBins {
     let mut bins = ReliabilityBins::default();
-    answers.for_each(|answer| bins.add(answer.confidence, answer.predicted == answer.label));
+    answers.for_each(|answer| bins.add(answer.confidence, answer.is_hit()));
     bins
 }
 

@@ -7,7 +7,7 @@ use moslim_lm::{OptimizerConfig, Precision};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{HeadConfig, LossAggregation};
+use crate::{HeadConfig, LossAggregation, UncertaintyConfig};
 
 /// How a reward model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct FitConfig {
     /// What is kept from training to choose and to calibrate on; nothing if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationConfig>,
+    /// How the model knows what it does not know; it does not if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<UncertaintyConfig>,
     /// A checkpoint is written every so many steps; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_steps: Option<usize>,
@@ -69,6 +72,7 @@ impl FitConfig {
             class_weights: ClassWeights::None,
             group_by_length: false,
             validation: None,
+            uncertainty: None,
             save_steps: None,
             optimizer,
         }
@@ -84,6 +88,11 @@ impl FitConfig {
         {
             let expected = "above 0 and below 1".into();
             return Err(FitError { setting: "validation.share", found: share.to_string(), expected });
+        }
+        if let Some((setting, found, expected)) =
+            self.uncertainty.as_ref().and_then(UncertaintyConfig::mistake)
+        {
+            return Err(FitError { setting, found: found.to_string(), expected: expected.into() });
         }
         let names: Vec<&str> = schema.objectives().iter().map(|objective| objective.name.as_str()).collect();
         if let Some(name) = self.heads.keys().find(|name| !names.contains(&name.as_str())) {

@@ -29,20 +29,7 @@ impl<'a> Items<'a> {
 
     /// The answers of an item: one, or the better and the other of a pair.
     pub(super) fn exchanges(&self, item: usize) -> Vec<Exchange<'a>> {
-        match self.pair(item) {
-            Some(pair) => pair.exchanges().into(),
-            None => vec![self.data.answers[item].exchange()],
-        }
-    }
-
-    /// The answers of all items, one after the other, and where those of each begin.
-    pub(super) fn all(&self) -> (Vec<Exchange<'a>>, Vec<usize>) {
-        let (mut exchanges, mut firsts) = (Vec::new(), Vec::new());
-        for item in 0..self.data.len() {
-            firsts.push(exchanges.len());
-            exchanges.extend(self.exchanges(item));
-        }
-        (exchanges, firsts)
+        exchanges(self.data, item)
     }
 
     /// The labels of each head on some items whose answers lie one after the other.
@@ -111,6 +98,24 @@ impl<'a> Items<'a> {
         let answers = self.data.answers.iter().map(of_answer);
         answers.chain(self.data.pairs.iter().map(|_| 1.0)).collect()
     }
+}
+
+/// The answers of an item: one, or the better and the other of a pair.
+fn exchanges(data: &TrainingSet, item: usize) -> Vec<Exchange<'_>> {
+    match data.answers.get(item) {
+        Some(answer) => vec![answer.exchange()],
+        None => data.pairs[item - data.answers.len()].exchanges().into(),
+    }
+}
+
+/// The answers of all items, one after the other, and where those of each begin.
+pub(super) fn all_exchanges(data: &TrainingSet) -> (Vec<Exchange<'_>>, Vec<usize>) {
+    let (mut all, mut firsts) = (Vec::new(), Vec::new());
+    for item in 0..data.len() {
+        firsts.push(all.len());
+        all.extend(exchanges(data, item));
+    }
+    (all, firsts)
 }
 
 fn level_weights(answers: &[LabeledExchange], n_heads: usize) -> Vec<Vec<f64>> {
@@ -202,7 +207,7 @@ mod tests {
             |row| Label { row, what: Said::BetterThan { rejected: row + 1, distance: 2.0 }, weight: 3.0 };
         assert_eq!(labels[1], [better(0), better(3)]);
         assert_eq!((labels[0].len(), labels[0][0].row), (1, 2));
-        let (exchanges, firsts) = items.all();
+        let (exchanges, firsts) = all_exchanges(&data);
         assert_eq!((exchanges.len(), firsts), (3, vec![0, 1]));
         assert_eq!((exchanges[1].response, exchanges[2].response), (&[3][..], &[4][..]));
     }

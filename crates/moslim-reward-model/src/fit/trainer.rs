@@ -1,12 +1,15 @@
 //! A reward model in the middle of its training.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use moslim_lm::{EpochBatches, Exchange, LmError, Optimizer, load_training, save_training, sum_gradients};
+use moslim_lm::{
+    EpochBatches, Exchange, LmError, Optimizer, Precision, load_training, save_training, sum_gradients,
+};
 
-use super::items::Items;
+use super::items::{Items, all_exchanges};
 use super::{Backbone, FitConfig, FitStep};
 use crate::loss::{Aggregation, Losses};
 use crate::model::matrix;
@@ -21,11 +24,27 @@ pub struct Trainer<'a> {
     config: &'a FitConfig,
     items: Items<'a>,
     batches: EpochBatches,
-    /// What the heads read, if the backbone does not change: the states of all answers, and where those of an item begin.
-    features: Option<(Vec<Vec<f32>>, Vec<usize>)>,
+    /// What the heads read, if the backbone does not change.
+    features: Option<Arc<Features>>,
     optimizer: Optimizer,
     step: usize,
     total_steps: usize,
+}
+
+/// What the heads of a model read of all answers of a training set, for trainings that leave the backbone as it is.
+pub struct Features {
+    /// `[n_answers][hidden_size]`, both answers of a pair
+    states: Vec<Vec<f32>>,
+    /// Where those of every item begin.
+    firsts: Vec<usize>,
+}
+
+impl Features {
+    /// Reads every answer once.
+    pub fn of(model: &MultiHeadRewardModel, data: &TrainingSet, precision: Precision) -> Self {
+        let (exchanges, firsts) = all_exchanges(data);
+        Self { states: model.valid().in_precision(precision).features(&exchanges), firsts }
+    }
 }
 
 /// All that is learned.
@@ -42,15 +61,37 @@ impl<'a> Trainer<'a> {
     /// # Panics
     /// If there is no answer and no pair, or a batch size is 0.
     pub fn new(model: MultiHeadRewardModel, data: &'a TrainingSet, config: &'a FitConfig, seed: u64) -> Self {
-        let items = Items::new(data, model.heads.len(), config);
-        let batches = items.order(config, seed);
         let features = match config.backbone {
             Backbone::Trained => None,
-            Backbone::Frozen => {
-                let (exchanges, firsts) = items.all();
-                Some((model.valid().in_precision(config.precision).features(&exchanges), firsts))
-            }
+            Backbone::Frozen => Some(Arc::new(Features::of(&model, data, config.precision))),
         };
+        Self::with_features(model, data, config, seed, features)
+    }
+
+    /// At the start of a run that leaves the backbone as it is, whatever the configuration says of that.
+    ///
+    /// # Panics
+    /// If there is no answer and no pair, a batch size is 0, or the features are those of other data.
+    pub fn on_features(
+        model: MultiHeadRewardModel,
+        data: &'a TrainingSet,
+        config: &'a FitConfig,
+        seed: u64,
+        features: Arc<Features>,
+    ) -> Self {
+        assert_eq!(features.firsts.len(), data.len(), "features of as many items");
+        Self::with_features(model, data, config, seed, Some(features))
+    }
+
+    fn with_features(
+        model: MultiHeadRewardModel,
+        data: &'a TrainingSet,
+        config: &'a FitConfig,
+        seed: u64,
+        features: Option<Arc<Features>>,
+    ) -> Self {
+        let items = Items::new(data, model.heads.len(), config);
+        let batches = items.order(config, seed);
         let log_variances = match config.loss_aggregation {
             LossAggregation::Uncertainty => {
                 let zero = || Param::from_tensor(Tensor::zeros([1], &model.device())).set_require_grad(true);
@@ -114,10 +155,11 @@ impl<'a> Trainer<'a> {
         let answers: Vec<Vec<Exchange<'_>>> = items.iter().map(|&item| self.items.exchanges(item)).collect();
         let pooled = match &self.features {
             None => model.in_precision(self.config.precision).pooled(&answers.concat()),
-            Some((features, firsts)) => {
+            Some(features) => {
+                let Features { states, firsts } = features.as_ref();
                 let rows = items.iter().zip(&answers);
                 let rows = rows.flat_map(|(&item, answers)| firsts[item]..firsts[item] + answers.len());
-                let rows: Vec<&[f32]> = rows.map(|row| features[row].as_slice()).collect();
+                let rows: Vec<&[f32]> = rows.map(|row| states[row].as_slice()).collect();
                 matrix(rows.into_iter(), &model.device())
             }
         };

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::items::Items;
+use super::items::{Items, all_exchanges};
 use super::{FitConfig, Metric, ValidationConfig};
 use crate::loss::{Aggregation, Said};
 use crate::model::matrix;
@@ -28,7 +28,7 @@ impl Validation {
     /// Measures a model without gradients.
     pub fn of(model: &MultiHeadRewardModel, data: &TrainingSet, config: &FitConfig) -> Self {
         let items = Items::new(data, model.heads.len(), config);
-        let (exchanges, _) = items.all();
+        let (exchanges, _) = all_exchanges(data);
         let features = model.in_precision(config.precision).features(&exchanges);
         let labels = items.labels(&(0..data.len()).collect::<Vec<_>>());
         let rule = match config.loss_aggregation {

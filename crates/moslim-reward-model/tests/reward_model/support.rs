@@ -105,6 +105,7 @@ pub fn folder(model: MultiHeadRewardModel, config: ModelConfig, heads: &[HeadCon
         model,
         heads: heads.to_vec(),
         readers: [4, 2].map(|n_levels| HeadReader::plain(Readout::softmax(n_levels))).into(),
+        uncertainty: None,
         statistics: None,
         mapping: None,
         golden: vec![(token("go"), token("ping pong and"))],

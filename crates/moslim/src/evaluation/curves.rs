@@ -4,6 +4,7 @@ use moslim_data::Prompt;
 use moslim_eval::overoptimization::{Point, parting_point};
 use moslim_eval::stats::mean;
 use moslim_reward_mapping::ClassProbabilities;
+use moslim_reward_model::Judgement;
 
 use super::judge::Judge;
 use crate::run::read_log;
@@ -41,7 +42,10 @@ impl Curves {
                     let certain = levels.iter().zip(&n_levels).map(|(&level, &n)| {
                         (0..n).map(|class| f64::from(u8::from(class == level))).collect()
                     });
-                    reward.map(&ClassProbabilities(certain.collect()), &answer.request)
+                    let certain = ClassProbabilities(certain.collect());
+                    // A judge that is certain has one opinion.
+                    let opinions = vec![certain.clone()];
+                    reward.map(&Judgement { probabilities: certain, opinions }, &answer.request)
                 })
                 .collect::<Result<_, _>>()?;
             let proxy: Vec<f64> = snapshot.answers.iter().map(|answer| answer.proxy).collect();

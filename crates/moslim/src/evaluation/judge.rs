@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use moslim_data::{Comparison, LabeledResponse, Level, Objective, Prompt};
 use moslim_eval::classification::{Classified, ComparedReport, HeadReport, expected_level};
-use moslim_reward_model::RewardModelFolder;
+use moslim_reward_model::{Judgement, RewardModelFolder};
 use moslim_testbed::{Gold, World};
 use rand::Rng;
 
-use crate::mapped_reward::classify;
+use crate::mapped_reward::{classify, classify_with_opinions};
 use crate::run::Purpose;
 use crate::{DataRecipe, Datasets, Error, Run};
 
@@ -110,22 +110,48 @@ pub fn measure_heads(
 ) -> Result<Vec<HeadReport>, Error> {
     let answers: Vec<(&Prompt, &str)> =
         records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
-    let probabilities = classify(reward_model, &answers)?;
+    let judgements = classify_with_opinions(reward_model, &answers)?;
+    let deviations: Vec<Vec<f64>> = judgements.iter().map(Judgement::level_deviations).collect();
     let prompts = numbered(records.iter().map(|record| &record.prompt));
     let heads = (0..reward_model.schema.len()).map(|objective| {
         let labelled: Vec<usize> =
             (0..records.len()).filter(|&row| records[row].levels[objective].is_some()).collect();
-        let of = |row: &usize| probabilities[*row].0[objective].clone();
+        let of = |row: &usize| judgements[*row].probabilities.0[objective].clone();
         let label = |row: &usize| records[*row].levels[objective].expect("only labelled rows are here");
         let classified = Classified {
             probabilities: labelled.iter().map(of).collect(),
             labels: labelled.iter().map(label).collect(),
             prompts: labelled.iter().map(|&row| prompts[row]).collect(),
             sources: labelled.iter().map(|&row| records[row].sources[objective].as_deref()).collect(),
+            deviations: reward_model
+                .uncertainty
+                .as_ref()
+                .map(|_| labelled.iter().map(|&row| deviations[row][objective]).collect()),
         };
         HeadReport::new(&classified, resamples, rng)
     });
     Ok(heads.collect())
+}
+
+/// How often two reward models name the same level, for every objective of the first; the second has these objectives too,
+/// and first.
+///
+/// # Errors
+/// If a tokenizer fails.
+pub fn agreement(
+    one: &RewardModelFolder,
+    other: &RewardModelFolder,
+    records: &[LabeledResponse],
+) -> Result<Vec<f64>, Error> {
+    let answers: Vec<(&Prompt, &str)> =
+        records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
+    let [one_says, other_says] = [classify(one, &answers)?, classify(other, &answers)?];
+    let of_head = |head: usize| {
+        let pairs = one_says.iter().zip(&other_says);
+        let same = pairs.filter(|(a, b)| most_probable(&a.0[head]) == most_probable(&b.0[head]));
+        same.count() as f64 / records.len() as f64
+    };
+    Ok((0..one.schema.len()).map(of_head).collect())
 }
 
 /// The same number for equal prompts.

@@ -116,7 +116,7 @@ impl Sizes<'_> {
             }));
         }
         let fits = match &recipe.data {
-            DataRecipe::Files { judge, .. } => vec![&recipe.reward_model, judge],
+            DataRecipe::Files { judge, .. } => vec![&recipe.reward_model, judge.as_ref()],
             DataRecipe::Testbed { .. } => vec![&recipe.reward_model],
         };
         for (fit, stage) in fits.into_iter().zip(["reward model", "judge"]) {

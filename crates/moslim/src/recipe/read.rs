@@ -117,7 +117,7 @@ impl Recipe {
             range(key, value >= least, value.to_string(), expected)
         };
         let judge = match &self.data {
-            DataRecipe::Files { judge, .. } => Some(("data.judge", judge)),
+            DataRecipe::Files { judge, .. } => Some(("data.judge", judge.as_ref())),
             DataRecipe::Testbed { .. } => None,
         };
         for (key, fit) in [("reward_model", &self.reward_model)].into_iter().chain(judge) {
@@ -125,6 +125,12 @@ impl Recipe {
             let expected = "only one of sampling and class_weights balanced, or rare levels count twice over";
             range(&format!("{key}.class_weights"), !twice, "balanced".into(), expected)?;
         }
+        range(
+            "mapping.pessimism",
+            !self.mapping.pessimism.asks() || self.reward_model.uncertainty.is_some(),
+            format!("{:?}", self.mapping.pessimism),
+            "none without reward_model.uncertainty, which gives other opinions",
+        )?;
         let policy = &self.policy;
         at_least("policy.max_steps", policy.max_steps, 1, "at least 1")?;
         at_least("policy.prompts_per_step", policy.prompts_per_step, 1, "at least 1")?;

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use moslim_data::{Comparison, LabeledResponse, PreferenceSampler, Prompt, Request};
+use moslim_data::{PreferenceSampler, Prompt, Request};
 use moslim_lm::{EpochBatches, LoraConfig, Precision, TokenRng, write_folder, write_text};
 use moslim_reward_model::messages;
 use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
@@ -10,10 +10,10 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{LONGEST_ROLLOUT, fitting};
+use super::fitting::{LONGEST_ROLLOUT, fitting, fitting_labeled};
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
 use crate::run::{ADAPTER_FOLDER, Purpose, START_FOLDER};
-use crate::{Datasets, Error, Labeled, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
+use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
 
 /// A line of the policy's log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     if recipe.unasked_coef > 0.0 {
         hold_unasked(run, datasets, &start, &mut reward)?;
     }
-    let policy = run.with_adapter(start.lm.model.clone())?;
+    let policy = run.with_adapter(start.lm.model.clone(), 0)?;
     let mut rloo = Rloo::new(recipe.rloo.clone(), policy, stops, recipe.max_steps);
     let mut log = run.log("policy")?;
     let mut snapshots = run.log("snapshots")?;
@@ -203,28 +203,12 @@ pub fn with_fitting_held_out(
     datasets: &Datasets,
     policy: &PolicyFolder,
 ) -> Result<Datasets, Error> {
-    let PolicyFolder { lm, .. } = policy;
-    let Labeled { answers, pairs } = &datasets.held_out;
-    let length = |prompt: &Prompt, response: &str| -> Result<usize, Error> {
-        let (prompt, response) = lm.tokenizer.encode_exchange(&messages(prompt), response)?;
-        Ok(prompt.len() + response.len())
-    };
-    let answers = answers.iter().map(|answer| Ok((answer, length(&answer.prompt, &answer.response)?)));
-    let answers: Vec<(&LabeledResponse, usize)> = answers.collect::<Result<_, Error>>()?;
-    let answers = fitting(run, &lm.config, "held-out answer", answers, |(_, length)| *length)?;
-    let pairs = pairs.iter().map(|pair| {
-        let lengths = (length(&pair.prompt, &pair.chosen)?, length(&pair.prompt, &pair.rejected)?);
-        Ok((pair, lengths.0.max(lengths.1)))
-    });
-    let pairs: Vec<(&Comparison, usize)> = pairs.collect::<Result<_, Error>>()?;
-    let pairs = fitting(run, &lm.config, "held-out pair", pairs, |(_, length)| *length)?;
+    let lm = &policy.lm;
+    let held_out = fitting_labeled(run, &lm.config, &lm.tokenizer, &datasets.held_out)?;
     let rollouts = longest_rollouts(run, &datasets.held_out_prompts, policy)?;
     let rollouts = fitting(run, &lm.config, LONGEST_ROLLOUT_HELD_OUT, rollouts, |(_, length)| *length)?;
     Ok(Datasets {
-        held_out: Labeled {
-            answers: answers.into_iter().map(|(answer, _)| answer.clone()).collect(),
-            pairs: pairs.into_iter().map(|(pair, _)| pair.clone()).collect(),
-        },
+        held_out,
         held_out_prompts: rollouts.into_iter().map(|(prompt, _)| prompt.clone()).collect(),
         ..datasets.clone()
     })

@@ -2,24 +2,28 @@
 
 mod checkpoint;
 mod finished;
+mod growing;
+mod origin;
+mod uncertainty;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use burn::module::Module;
 use moslim_data::ObjectiveSchema;
-use moslim_lm::Tokenizer;
 use moslim_reward_model::{
     ComparedExchange, FitConfig, FitStep, HeadConfig, LabeledExchange, MultiHeadRewardModel, Selection,
-    Trainer, TrainingSet, Validation,
+    Trainer, TrainingSet, UncertaintyConfig, Validation,
 };
 use serde::{Deserialize, Serialize};
 
 use self::checkpoint::{Checkpoints, Progressed};
-use super::fitting;
+pub use self::growing::add_objectives;
+use self::origin::Origin;
+use super::fitting::fitting;
 use crate::model_card::Part;
 use crate::run::{JsonLines, Purpose};
-use crate::stages::policy::read_start;
-use crate::{DataRecipe, Datasets, Error, Labeled, PolicyFolder, Run};
+use crate::{DataRecipe, Datasets, Error, Labeled, Run};
 
 /// What decides one of the reward models of a run.
 struct Training<'a> {
@@ -37,15 +41,8 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     train_one(
         run,
         datasets,
-        &Training {
-            stage: "reward model",
-            part: Part::RewardModel,
-            folder: &run.reward_model_folder(),
-            data: &datasets.labeled,
-            config: &run.recipe.reward_model,
-            heads: Purpose::RewardHeads,
-            order: Purpose::RewardModelOrder,
-        },
+        &of_reward_model(run, datasets, &run.reward_model_folder()),
+        Origin::start(run)?,
     )?;
     if let DataRecipe::Files { judge, .. } = &run.recipe.data {
         train_one(
@@ -60,9 +57,22 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
                 heads: Purpose::JudgeHeads,
                 order: Purpose::JudgeOrder,
             },
+            Origin::start(run)?,
         )?;
     }
     Ok(())
+}
+
+fn of_reward_model<'a>(run: &'a Run, datasets: &'a Datasets, folder: &'a Path) -> Training<'a> {
+    Training {
+        stage: "reward model",
+        part: Part::RewardModel,
+        folder,
+        data: &datasets.labeled,
+        config: &run.recipe.reward_model,
+        heads: Purpose::RewardHeads,
+        order: Purpose::RewardModelOrder,
+    }
 }
 
 /// A line of the stage's log: a step, or a look at validation answers.
@@ -82,24 +92,118 @@ struct Sets {
     validation_tokens: TrainingSet,
 }
 
-fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>) -> Result<(), Error> {
-    let Training { stage, config, .. } = *training;
-    let heads = config.heads(&datasets.schema)?;
-    let start = read_start(run, &run.device.clone().autodiff())?;
-    let sets = sets(run, &datasets.schema, &heads, training, &start)?;
-    let model = MultiHeadRewardModel::new(
-        &run.with_adapter(start.lm.model.clone())?,
-        start.lm.config.hidden_size,
-        &datasets.schema,
-        &heads,
-        &mut run.rng(training.heads),
-    );
-    let trainer = Trainer::new(model, &sets.training_tokens, config, run.seed(training.order));
-    let checkpoints = Checkpoints::of(run, stage, config, &datasets.files)?;
-    let (trainer, progressed) = checkpoints.resumed(trainer)?;
-    let model = train_to_the_end(run, datasets, training, &sets, trainer, progressed, &checkpoints)?;
-    finished::write(run, datasets, training, &heads, &start, &sets, model)?;
-    checkpoints.remove()
+/// A stage on its data: what every model of it is trained and finished with.
+struct Stage<'a> {
+    run: &'a Run,
+    datasets: &'a Datasets,
+    training: &'a Training<'a>,
+    heads: Vec<HeadConfig>,
+    origin: Origin,
+    sets: Sets,
+}
+
+fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>, origin: Origin) -> Result<(), Error> {
+    let heads = origin.heads(training.config.heads(&datasets.schema)?);
+    let sets = sets(run, &datasets.schema, &heads, training, &origin)?;
+    let stage = Stage { run, datasets, training, heads, origin, sets };
+    let n_models = match training.config.uncertainty {
+        Some(UncertaintyConfig::ModelEnsemble { members }) => members,
+        _ => 1,
+    };
+    // Checkpoints go when everything is written: whoever goes on finds those of every model.
+    let mut checkpoints = Vec::new();
+    let mut models = Vec::new();
+    for member in 0..n_models {
+        let (model, of_model) = stage.train_model(member)?;
+        models.push(model);
+        checkpoints.push(of_model);
+    }
+    finished::write(&stage, models)?;
+    checkpoints.iter().try_for_each(Checkpoints::remove)
+}
+
+impl Stage<'_> {
+    /// Trains the model, or one of several.
+    fn train_model(&self, member: usize) -> Result<(MultiHeadRewardModel, Checkpoints), Error> {
+        let Self { run, datasets, training, heads, origin, sets } = self;
+        let fresh = MultiHeadRewardModel::new(
+            &run.with_adapter(origin.model.clone(), member)?,
+            origin.config.hidden_size,
+            &datasets.schema,
+            heads,
+            &mut run.member_rng(training.heads, member),
+        );
+        let model = match &origin.grown {
+            None => fresh,
+            Some(grown) => fresh.with_heads_of(&grown.from.model),
+        };
+        let seed = run.member_seed(training.order, member);
+        let trainer = Trainer::new(model, &sets.training_tokens, training.config, seed);
+        let name = match member {
+            0 => training.stage.replace(' ', "_"),
+            _ => format!("{}_member_{member}", training.stage.replace(' ', "_")),
+        };
+        let checkpoints = Checkpoints::of(run, &name, training.config, &datasets.files)?;
+        let (trainer, progressed) = checkpoints.resumed(trainer)?;
+        let model = self.train_to_the_end(trainer, progressed, &checkpoints, &name)?;
+        Ok((model, checkpoints))
+    }
+
+    /// Trains until the end or until validation says so; the best model if it was looked at, otherwise the last.
+    fn train_to_the_end(
+        &self,
+        mut trainer: Trainer<'_>,
+        progressed: Progressed,
+        checkpoints: &Checkpoints,
+        log: &str,
+    ) -> Result<MultiHeadRewardModel, Error> {
+        let Self { run, datasets, sets, .. } = self;
+        let Training { stage, config, .. } = *self.training;
+        let names: Vec<&str> =
+            datasets.schema.objectives().iter().map(|objective| objective.name.as_str()).collect();
+        let Progressed { mut selection, mut best, n_log_lines } = progressed;
+        let mut log = run.continued_log(log, n_log_lines)?;
+        let mut progress = run.progress.stage(stage, trainer.total_steps());
+        (0..trainer.steps_done()).for_each(|_| progress.advance(String::new));
+        let mut stops = false;
+        while !stops && let Some(step) = trainer.step() {
+            run.check_interrupted(stage)?;
+            if !step.grad_norm.is_finite() {
+                return Err(Error::Diverged { stage, step: step.step });
+            }
+            progress.advance(|| {
+                let losses =
+                    names.iter().zip(&step.head_losses).filter_map(|(name, loss)| Some((name, (*loss)?)));
+                losses.map(|(name, loss)| format!("{name} {loss:.3}")).collect::<Vec<_>>().join(" ")
+            });
+            let is_last = step.step == step.total_steps;
+            let number = step.step;
+            log.push(&LogLine::Step(step))?;
+            let every = |n: Option<usize>| n.is_some_and(|n| number.is_multiple_of(n.max(1)));
+            if let Some(validation) = &config.validation
+                && validation.eval_steps.is_some()
+                && (is_last || every(validation.eval_steps))
+            {
+                let model = look(&mut log, &mut selection, &trainer, sets, config, &mut stops)?;
+                best = model.or(best);
+            }
+            if every(config.save_steps) && !is_last && !stops {
+                let progressed = Progressed { selection, best, n_log_lines: log.n_lines() };
+                checkpoints.write(&trainer, &progressed)?;
+                best = progressed.best;
+            }
+        }
+        progress.finish();
+        if let Some((step, seen)) = &selection.best {
+            run.progress.say(&format!(
+                "{stage}: the best of the looks was after step {step} of {}: loss {:.3}, accuracy {:.3}",
+                trainer.total_steps(),
+                seen.loss,
+                seen.intensity_accuracy
+            ));
+        }
+        Ok(best.unwrap_or_else(|| trainer.model().clone()))
+    }
 }
 
 /// Divides the data, tokenizes it, and leaves out what is longer than the recipe allows.
@@ -108,20 +212,23 @@ fn sets(
     schema: &ObjectiveSchema,
     heads: &[HeadConfig],
     training: &Training<'_>,
-    start: &PolicyFolder,
+    origin: &Origin,
 ) -> Result<Sets, Error> {
     let (training_texts, validation) = match &training.config.validation {
         None => (training.data.clone(), Labeled::default()),
         Some(validation) => training.data.clone().split(validation.share, run.seed(Purpose::Validation)),
     };
     let tokens = |what, data: &Labeled| -> Result<TrainingSet, Error> {
-        let tokenizer: &Tokenizer = &start.lm.tokenizer;
+        let Origin { config, tokenizer, grown, .. } = origin;
         let TrainingSet { answers, pairs } =
             TrainingSet::new(tokenizer, schema, heads, &data.answers, &data.pairs)?;
-        let config = &start.lm.config;
         let answers = fitting(run, config, &format!("{what} answer"), answers, LabeledExchange::n_tokens)?;
         let pairs = fitting(run, config, &format!("{what} pair"), pairs, ComparedExchange::n_tokens)?;
-        Ok(TrainingSet { answers, pairs })
+        let mut set = TrainingSet { answers, pairs };
+        if let Some(grown) = grown.as_ref().filter(|grown| grown.rehearsal) {
+            set.rehearse(&grown.from.model.valid());
+        }
+        Ok(set)
     };
     let (training_tokens, validation_tokens) =
         (tokens("labelled", &training_texts)?, tokens("validation", &validation)?);
@@ -140,63 +247,6 @@ fn sets(
     Ok(Sets { training: training_texts, validation, training_tokens, validation_tokens })
 }
 
-/// Trains until the end or until validation says so; the best model if it was looked at, otherwise the last.
-fn train_to_the_end(
-    run: &Run,
-    datasets: &Datasets,
-    training: &Training<'_>,
-    sets: &Sets,
-    mut trainer: Trainer<'_>,
-    progressed: Progressed,
-    checkpoints: &Checkpoints,
-) -> Result<MultiHeadRewardModel, Error> {
-    let Training { stage, config, .. } = *training;
-    let names: Vec<&str> =
-        datasets.schema.objectives().iter().map(|objective| objective.name.as_str()).collect();
-    let Progressed { mut selection, mut best, n_log_lines } = progressed;
-    let mut log = run.continued_log(&stage.replace(' ', "_"), n_log_lines)?;
-    let mut progress = run.progress.stage(stage, trainer.total_steps());
-    (0..trainer.steps_done()).for_each(|_| progress.advance(String::new));
-    let mut stops = false;
-    while !stops && let Some(step) = trainer.step() {
-        run.check_interrupted(stage)?;
-        if !step.grad_norm.is_finite() {
-            return Err(Error::Diverged { stage, step: step.step });
-        }
-        progress.advance(|| {
-            let losses =
-                names.iter().zip(&step.head_losses).filter_map(|(name, loss)| Some((name, (*loss)?)));
-            losses.map(|(name, loss)| format!("{name} {loss:.3}")).collect::<Vec<_>>().join(" ")
-        });
-        let is_last = step.step == step.total_steps;
-        let number = step.step;
-        log.push(&LogLine::Step(step))?;
-        let every = |n: Option<usize>| n.is_some_and(|n| number.is_multiple_of(n.max(1)));
-        if let Some(validation) = &config.validation
-            && validation.eval_steps.is_some()
-            && (is_last || every(validation.eval_steps))
-        {
-            let model = look(&mut log, &mut selection, &trainer, sets, config, &mut stops)?;
-            best = model.or(best);
-        }
-        if every(config.save_steps) && !is_last && !stops {
-            let progressed = Progressed { selection, best, n_log_lines: log.n_lines() };
-            checkpoints.write(&trainer, &progressed)?;
-            best = progressed.best;
-        }
-    }
-    progress.finish();
-    if let Some((step, seen)) = &selection.best {
-        run.progress.say(&format!(
-            "{stage}: the best of the looks was after step {step} of {}: loss {:.3}, accuracy {:.3}",
-            trainer.total_steps(),
-            seen.loss,
-            seen.intensity_accuracy
-        ));
-    }
-    Ok(best.unwrap_or_else(|| trainer.model().clone()))
-}
-
 /// Measures the model on validation answers; returns it if it is the best so far.
 fn look(
     log: &mut JsonLines,
@@ -206,7 +256,6 @@ fn look(
     config: &FitConfig,
     stops: &mut bool,
 ) -> Result<Option<MultiHeadRewardModel>, Error> {
-    use burn::module::Module;
     let Some(validation) = &config.validation else { return Ok(None) };
     let seen = Validation::of(&trainer.model().valid(), &sets.validation_tokens, config);
     let step = trainer.steps_done();

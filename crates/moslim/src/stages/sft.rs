@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
 use serde_json::json;
 
-use super::{check_context, fitting, with_fitting_held_out};
+use super::fitting::fitting;
+use super::{check_context, with_fitting_held_out};
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::start_model::{plain_texts, shape_and_tokenizer};
@@ -66,7 +67,7 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             .collect::<Result<_, _>>()?;
         let examples =
             fitting(run, &lm.config, "answer", examples, |(prompt, answer)| prompt.len() + answer.len())?;
-        let model = run.with_adapter(lm.model)?;
+        let model = run.with_adapter(lm.model, 0)?;
         lm.model = descend(run, "sft", model, &examples, sft, Purpose::SftOrder, &mut log)?.merged();
     }
     let card = model_card(run, datasets, Part::Start, None)?;

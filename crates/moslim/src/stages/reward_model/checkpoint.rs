@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DataFile, Error, Run};
 
-/// Where the checkpoints of a stage lie; there is one at most, the last.
+/// Where the checkpoints of a model lie; there is one at most, the last.
 pub(super) struct Checkpoints {
     folder: PathBuf,
     resume: bool,
@@ -41,9 +41,9 @@ const BEST: &str = "best.bpk";
 const PREFIX: &str = "step-";
 
 impl Checkpoints {
-    /// The checkpoints of a stage; those of an earlier try are dropped unless the run is to resume.
-    pub(super) fn of(run: &Run, stage: &str, config: &FitConfig, files: &[DataFile]) -> Result<Self, Error> {
-        let folder = run.folder.join("checkpoints").join(stage.replace(' ', "_"));
+    /// The checkpoints of a model of a stage; those of an earlier try are dropped unless the run is to resume.
+    pub(super) fn of(run: &Run, model: &str, config: &FitConfig, files: &[DataFile]) -> Result<Self, Error> {
+        let folder = run.folder.join("checkpoints").join(model);
         let checkpoints = Self { folder, resume: run.resume, settings: settings(run, config, files) };
         if !run.resume {
             checkpoints.remove()?;
@@ -95,7 +95,7 @@ impl Checkpoints {
         Ok((trainer.resume(&folder, steps_done)?, Progressed { selection, best, n_log_lines }))
     }
 
-    /// Drops all checkpoints of the stage.
+    /// Drops all checkpoints of the model.
     pub(super) fn remove(&self) -> Result<(), Error> {
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.folder)(error)),

@@ -2,17 +2,17 @@
 
 use burn::module::Module;
 use moslim_data::LabeledResponse;
-use moslim_lm::Exchange;
+use moslim_lm::{Exchange, LmError};
 use moslim_reward_mapping::{ClassProbabilities, TargetStats};
 use moslim_reward_model::{
-    Calibration, ComparedExchange, HeadConfig, HeadReader, LabeledExchange, Labelled, MultiHeadRewardModel,
-    RewardModelFolder, Target,
+    Calibration, ComparedExchange, HeadReader, LabeledExchange, Labelled, MultiHeadRewardModel, RewardHead,
+    RewardModelFolder, Target, Uncertainty,
 };
 
-use super::{Sets, Training};
+use super::{Stage, uncertainty};
+use crate::Error;
 use crate::mapped_reward::write_reward_model;
 use crate::model_card::model_card;
-use crate::{Datasets, Error, PolicyFolder, Run};
 
 /// Answers that probabilities and their statistics are fitted to at most; means and deviations need no more.
 const MAX_ANSWERS: usize = 2000;
@@ -20,52 +20,39 @@ const MAX_ANSWERS: usize = 2000;
 /// Answers whose outputs are written beside the weights.
 const GOLDEN_ANSWERS: usize = 3;
 
-/// Fits the readers of the heads, and writes the folder.
-pub(super) fn write(
-    run: &Run,
-    datasets: &Datasets,
-    training: &Training<'_>,
-    heads: &[HeadConfig],
-    start: &PolicyFolder,
-    sets: &Sets,
-    model: MultiHeadRewardModel,
-) -> Result<(), Error> {
-    let model = model.merged().valid();
-    let tokens = |records: &[LabeledResponse]| -> Result<Vec<LabeledExchange>, Error> {
-        let limit = run.recipe.data.max_length().unwrap_or(usize::MAX);
-        let all = records.iter().map(|record| Ok(LabeledExchange::new(&start.lm.tokenizer, record)?));
-        let all =
-            all.filter(|answer| answer.as_ref().is_ok_and(|a| a.n_tokens() <= limit) || answer.is_err());
-        all.take(MAX_ANSWERS).collect()
+/// Fits the readers of the heads and the uncertainty, and writes the folder; all models but the first are members of an ensemble.
+pub(super) fn write(stage: &Stage<'_>, models: Vec<MultiHeadRewardModel>) -> Result<(), Error> {
+    let fitting = Fitting::of(stage)?;
+    let mut folders = models
+        .into_iter()
+        .map(|model| folder(stage, &fitting, model.merged().valid()))
+        .collect::<Result<Vec<_>, Error>>()?
+        .into_iter();
+    let mut first = folders.next().expect("a stage trains a model");
+    let members: Vec<RewardModelFolder> = folders.collect();
+    first.uncertainty = match members.is_empty() {
+        false => Some(Uncertainty::Models(members)),
+        true => uncertainty::of_heads(stage, &fitting, &first.model)?,
     };
-    let answers = tokens(&sets.training.answers)?;
-    let compared = sets.training_tokens.pairs.iter().take(MAX_ANSWERS / 2);
-    let exchanges: Vec<Exchange<'_>> = answers
-        .iter()
-        .map(LabeledExchange::exchange)
-        .chain(compared.flat_map(ComparedExchange::exchanges))
-        .collect();
-    let outputs = model.outputs(&exchanges);
-    let readers = (0..heads.len()).map(|head| {
-        let scores: Vec<f64> = outputs.iter().map(|outputs| outputs[head][0]).collect();
-        HeadReader::of_training(
-            &model.heads()[head],
-            &Labelled::of(head, &outputs, &targets(&answers)),
-            &scores,
-        )
-    });
-    let calibration =
-        training.config.validation.as_ref().map_or(Calibration::None, |validation| validation.calibration);
-    let kept = tokens(&sets.validation.answers)?;
-    let kept_exchanges: Vec<Exchange<'_>> = kept.iter().map(LabeledExchange::exchange).collect();
-    let kept_outputs = model.outputs(&kept_exchanges);
-    let readers: Vec<HeadReader> = readers
-        .enumerate()
-        .map(|(head, reader)| {
-            reader.calibrated(calibration, &Labelled::of(head, &kept_outputs, &targets(&kept)))
-        })
-        .collect();
+    let card = model_card(stage.run, stage.datasets, stage.training.part, None)?;
+    Ok(write_reward_model(stage.training.folder, &first, &card)?)
+}
 
+fn folder(
+    stage: &Stage<'_>,
+    fitting: &Fitting<'_>,
+    model: MultiHeadRewardModel,
+) -> Result<RewardModelFolder, Error> {
+    let outputs = model.outputs(&fitting.exchanges());
+    let mut readers = fitting.readers(&model, &outputs, &model.outputs(&fitting.kept_exchanges()));
+    if let Some(grown) = &stage.origin.grown {
+        // A head that nobody told anything new is read as before.
+        for (index, reader) in
+            grown.from.readers.iter().enumerate().filter(|(index, _)| !fitting.labels(*index))
+        {
+            readers[index] = reader.clone();
+        }
+    }
     // The statistics come from the answers the model is trained on: they say how its probabilities are spread.
     let probabilities: Vec<ClassProbabilities> = outputs
         .iter()
@@ -74,20 +61,84 @@ pub(super) fn write(
             ClassProbabilities(heads.map(|(reader, outputs)| reader.probabilities(outputs)).collect())
         })
         .collect();
-    let golden = exchanges.iter().take(GOLDEN_ANSWERS);
-    let reward_model = RewardModelFolder {
-        config: start.lm.config.clone(),
-        tokenizer: start.lm.tokenizer.clone(),
-        schema: datasets.schema.clone(),
-        heads: heads.to_vec(),
+    let golden = fitting.exchanges().into_iter().take(GOLDEN_ANSWERS);
+    Ok(RewardModelFolder {
+        config: stage.origin.config.clone(),
+        tokenizer: stage.origin.tokenizer.clone(),
+        schema: stage.datasets.schema.clone(),
+        heads: stage.heads.clone(),
+        uncertainty: None,
         statistics: Some(TargetStats::from_probabilities(&probabilities)?),
-        mapping: Some(run.recipe.mapping.clone()),
+        mapping: Some(stage.run.recipe.mapping.clone()),
         golden: golden.map(|answer| (answer.prompt.to_vec(), answer.response.to_vec())).collect(),
         readers,
         model,
-    };
-    let card = model_card(run, datasets, training.part, None)?;
-    Ok(write_reward_model(training.folder, &reward_model, &card)?)
+    })
+}
+
+/// Answers that readers are fitted to.
+pub(super) struct Fitting<'a> {
+    /// Some that the model was trained on.
+    answers: Vec<LabeledExchange>,
+    pairs: &'a [ComparedExchange],
+    /// Those kept from training.
+    kept: Vec<LabeledExchange>,
+    calibration: Calibration,
+}
+
+impl<'a> Fitting<'a> {
+    fn of(stage: &'a Stage<'_>) -> Result<Self, Error> {
+        let tokens = |records: &[LabeledResponse]| -> Result<Vec<LabeledExchange>, Error> {
+            let limit = stage.run.recipe.data.max_length().unwrap_or(usize::MAX);
+            let tokenizer = &stage.origin.tokenizer;
+            let all = records.iter().map(|record| LabeledExchange::new(tokenizer, record));
+            let all =
+                all.filter(|answer| answer.as_ref().is_ok_and(|a| a.n_tokens() <= limit) || answer.is_err());
+            Ok(all.take(MAX_ANSWERS).collect::<Result<_, LmError>>()?)
+        };
+        let pairs = &stage.sets.training_tokens.pairs;
+        let validation = &stage.training.config.validation;
+        Ok(Self {
+            answers: tokens(&stage.sets.training.answers)?,
+            pairs: &pairs[..pairs.len().min(MAX_ANSWERS / 2)],
+            kept: tokens(&stage.sets.validation.answers)?,
+            calibration: validation.as_ref().map_or(Calibration::None, |validation| validation.calibration),
+        })
+    }
+
+    /// Whether an answer has a label for a head.
+    fn labels(&self, head: usize) -> bool {
+        let labelled = |answer: &LabeledExchange| answer.targets[head].is_some();
+        self.answers.iter().chain(&self.kept).any(labelled)
+            || self.pairs.iter().any(|pair| pair.objective == head)
+    }
+
+    /// The answers that the model was trained on.
+    pub(super) fn exchanges(&self) -> Vec<Exchange<'_>> {
+        let pairs = self.pairs.iter().flat_map(ComparedExchange::exchanges);
+        self.answers.iter().map(LabeledExchange::exchange).chain(pairs).collect()
+    }
+
+    /// The answers kept from training.
+    pub(super) fn kept_exchanges(&self) -> Vec<Exchange<'_>> {
+        self.kept.iter().map(LabeledExchange::exchange).collect()
+    }
+
+    /// The readers of a model with these outputs for [`exchanges`](Self::exchanges) and [`kept_exchanges`](Self::kept_exchanges).
+    pub(super) fn readers(
+        &self,
+        model: &MultiHeadRewardModel,
+        outputs: &[Vec<Vec<f64>>],
+        kept_outputs: &[Vec<Vec<f64>>],
+    ) -> Vec<HeadReader> {
+        let (trained, kept) = (targets(&self.answers), targets(&self.kept));
+        let of_head = |(index, head): (usize, &RewardHead)| {
+            let scores: Vec<f64> = outputs.iter().map(|outputs| outputs[index][0]).collect();
+            let reader = HeadReader::of_training(head, &Labelled::of(index, outputs, &trained), &scores);
+            reader.calibrated(self.calibration, &Labelled::of(index, kept_outputs, &kept))
+        };
+        model.heads().iter().enumerate().map(of_head).collect()
+    }
 }
 
 /// The targets of answers and their weights.

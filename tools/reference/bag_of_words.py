@@ -1,6 +1,6 @@
 """Logistic regression on the words of prompt and answer, to compare reward models with.
 
-    python bag_of_words.py TRAIN TEST [--choose-by balanced_accuracy|accuracy] [--validation 0.1] [--seed 0] [--json]
+    python bag_of_words.py TRAIN TEST [--without-prompt] [--choose-by accuracy] [--validation 0.1] [--seed 0] [--json]
 
 TRAIN and TEST are MOSLIM's JSON lines with `prompt`, `response` and `labels`.
 Features (counts or TF-IDF of single words and pairs), C and class weights are chosen on prompts kept from TRAIN, where the
@@ -32,18 +32,19 @@ def read(path):
         return [json.loads(line) for line in file if line.strip()]
 
 
-def text(record):
+def text(record, with_prompt):
     prompt = record["prompt"]
     turns = [prompt] if isinstance(prompt, str) else [turn["content"] for turn in prompt]
-    return " ".join([*turns, record["response"]])
+    return " ".join([*turns, record["response"]] if with_prompt else [record["response"]])
 
 
-def labelled(records, objective):
+def labelled(records, objective, with_prompt=True):
     """Texts, levels and numbers of the prompts of the answers that have a label."""
     records = [record for record in records if record["labels"].get(objective) is not None]
     prompts = [json.dumps(record["prompt"], sort_keys=True) for record in records]
     levels = np.array([str(record["labels"][objective]) for record in records])
-    return [text(record) for record in records], levels, np.unique(prompts, return_inverse=True)[1]
+    texts = [text(record, with_prompt) for record in records]
+    return texts, levels, np.unique(prompts, return_inverse=True)[1]
 
 
 def logits(model, texts):
@@ -110,6 +111,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train")
     parser.add_argument("test")
+    parser.add_argument("--without-prompt", action="store_true", help="reads the words of answers alone")
     parser.add_argument("--choose-by", choices=["balanced_accuracy", "accuracy"], default="balanced_accuracy")
     parser.add_argument("--validation", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
@@ -118,8 +120,9 @@ def main():
     train, test = read(arguments.train), read(arguments.test)
     report = {}
     for objective in sorted({name for record in train for name in record["labels"]}):
-        model, settings, temperature = fit(*labelled(train, objective), arguments)
-        texts, levels, prompts = labelled(test, objective)
+        with_prompt = not arguments.without_prompt
+        model, settings, temperature = fit(*labelled(train, objective, with_prompt), arguments)
+        texts, levels, prompts = labelled(test, objective, with_prompt)
         found = logits(model, texts)
         rng = lambda: np.random.default_rng(arguments.seed)
         values = measures(found, model.classes_, levels, prompts, rng())

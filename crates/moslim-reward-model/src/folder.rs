@@ -1,5 +1,7 @@
 //! A reward model's folder: a Hugging Face sequence classifier whose labels are grouped by objective.
 
+mod adapter;
+
 use std::path::Path;
 
 use burn::module::Module;
@@ -87,6 +89,40 @@ struct Golden {
     outputs: Vec<Vec<f64>>,
 }
 
+impl Objectives {
+    fn read(folder: &Path) -> Result<Self, LmError> {
+        let path = folder.join(OBJECTIVES);
+        let file: Self = read_json(&path)?;
+        let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
+            file.heads.iter().map(|head| (head.config.clone(), head.reader.clone())).unzip();
+        check_heads(&path, &file.objectives, &heads, &readers)?;
+        Ok(file)
+    }
+
+    /// The number of outputs of every head.
+    fn n_outputs(&self) -> Vec<usize> {
+        let heads = self.heads.iter().zip(self.objectives.n_levels());
+        heads.map(|(head, n_levels)| head.config.kind.n_outputs(n_levels)).collect()
+    }
+
+    /// The number of weights of all heads.
+    fn n_head_weights(&self, hidden_size: usize) -> f64 {
+        let layers: usize = self.heads.iter().map(|head| 2 * head.config.hidden_size.unwrap_or(0)).sum();
+        (self.n_outputs().iter().sum::<usize>() + layers) as f64 * hidden_size as f64
+    }
+
+    /// Heads of zeros on a decoder, to be filled.
+    fn empty(&self, model: Decoder, hidden_size: usize, device: &Device) -> SequenceClassifier {
+        let mlp =
+            |head: &Head| head.config.hidden_size.map(|inner| HeadMlp::zeros(hidden_size, inner, device));
+        SequenceClassifier {
+            model,
+            score: linear(Tensor::zeros([hidden_size, self.n_outputs().iter().sum()], device)),
+            heads: self.heads.iter().map(mlp).collect(),
+        }
+    }
+}
+
 /// How far an output may lie from the written one: other processors round otherwise.
 const GOLDEN_TOLERANCE: f64 = 1e-3;
 
@@ -119,28 +155,34 @@ impl RewardModelFolder {
             config["id2label"] = id2label.into();
         }
         write_json(&path, &config)?;
+        self.write_objectives(folder)?;
+        save_weights(&self.classifier(), folder)?;
+        self.tokenizer.write(folder)
+    }
+
+    /// Writes `objectives.json`, and the uncertainty beside it.
+    fn write_objectives(&self, folder: &Path) -> Result<(), LmError> {
         let heads = self.heads.iter().cloned().zip(self.readers.iter().cloned());
+        let uncertainty = self.uncertainty.as_ref();
         let objectives = Objectives {
             objectives: self.schema.clone(),
             heads: heads.map(|(config, reader)| Head { config, reader }).collect(),
-            uncertainty: self
-                .uncertainty
-                .as_ref()
-                .map(|uncertainty| UncertaintyFile::write(uncertainty, folder))
-                .transpose()?,
+            uncertainty: uncertainty.map(|known| UncertaintyFile::write(known, folder)).transpose()?,
             statistics: self.statistics.clone(),
             mapping: self.mapping.clone(),
             golden: self.golden_outputs(),
         };
-        write_json(&folder.join(OBJECTIVES), &objectives)?;
+        write_json(&folder.join(OBJECTIVES), &objectives)
+    }
+
+    /// The weights as transformers has them.
+    fn classifier(&self) -> SequenceClassifier {
         let weights = self.model.heads.iter().map(|head| head.score.weight.val()).collect();
-        let classifier = SequenceClassifier {
+        SequenceClassifier {
             model: self.model.model.clone(),
             score: linear(Tensor::cat(weights, 1)),
             heads: self.model.heads.iter().map(|head| head.mlp.clone()).collect(),
-        };
-        save_weights(&classifier, folder)?;
-        self.tokenizer.write(folder)
+        }
     }
 
     /// The name of every output: `helpfulness=3` of a class, `helpfulness` of a score.
@@ -174,16 +216,8 @@ impl RewardModelFolder {
     /// If a file is missing or malformed, the weights do not fit the configuration and the objectives, or the model does not
     /// put out what it put out when it was written.
     pub fn read(folder: &Path, device: &Device) -> Result<Self, LmError> {
-        let (mut model, uncertainty) = Self::read_parts(folder, device)?;
-        let owner = Owner {
-            folder,
-            path: &folder.join(OBJECTIVES),
-            hidden_size: model.config.hidden_size,
-            schema: &model.schema,
-            heads: &model.heads,
-        };
-        model.uncertainty = uncertainty.map(|file| file.read(&owner, device)).transpose()?;
-        Ok(model)
+        let (model, uncertainty) = Self::read_parts(folder, device)?;
+        model.with_uncertainty(uncertainty, folder, device)
     }
 
     /// Reads a folder without its uncertainty, and what its file says of that.
@@ -192,29 +226,25 @@ impl RewardModelFolder {
         device: &Device,
     ) -> Result<(Self, Option<UncertaintyFile>), LmError> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
-        let tokenizer = Tokenizer::read(folder)?;
-        let path = folder.join(OBJECTIVES);
-        let Objectives { objectives: schema, heads, uncertainty, statistics, mapping, golden } =
-            read_json(&path)?;
+        let file = Objectives::read(folder)?;
+        check_size(folder, config.n_decoder_weights() + file.n_head_weights(config.hidden_size))?;
+        let mut classifier = file.empty(Decoder::zeros(&config, device), config.hidden_size, device);
+        load_weights(&mut classifier, folder)?;
+        Self::assembled(file, classifier, config, folder, device)
+    }
+
+    /// Puts what was read together, and computes the written answers again.
+    fn assembled(
+        file: Objectives,
+        classifier: SequenceClassifier,
+        config: ModelConfig,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, Option<UncertaintyFile>), LmError> {
+        let n_outputs = file.n_outputs();
+        let Objectives { objectives: schema, heads, uncertainty, statistics, mapping, golden } = file;
         let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
             heads.into_iter().map(|head| (head.config, head.reader)).unzip();
-        check_heads(&path, &schema, &heads, &readers)?;
-        let n_outputs: Vec<usize> = heads
-            .iter()
-            .zip(schema.n_levels())
-            .map(|(head, n_levels)| head.kind.n_outputs(n_levels))
-            .collect();
-        let width = config.hidden_size;
-        let layers: usize = heads.iter().map(|head| 2 * head.hidden_size.unwrap_or(0)).sum();
-        let of_heads = (n_outputs.iter().sum::<usize>() + layers) as f64 * width as f64;
-        check_size(folder, config.n_decoder_weights() + of_heads)?;
-        let mlp = |head: &HeadConfig| head.hidden_size.map(|inner| HeadMlp::zeros(width, inner, device));
-        let mut classifier = SequenceClassifier {
-            model: Decoder::zeros(&config, device),
-            score: linear(Tensor::zeros([width, n_outputs.iter().sum()], device)),
-            heads: heads.iter().map(mlp).collect(),
-        };
-        load_weights(&mut classifier, folder)?;
         let mut first = 0;
         let parts = heads.iter().zip(&readers).zip(schema.n_levels()).zip(n_outputs).zip(classifier.heads);
         let weights = parts.map(|((((head, reader), n_levels), n), mlp)| {
@@ -226,9 +256,9 @@ impl RewardModelFolder {
         });
         let model = MultiHeadRewardModel { model: classifier.model, heads: weights.collect() };
         let tokens = golden.iter().map(|golden| (golden.prompt.clone(), golden.response.clone())).collect();
-        let folder = Self {
+        let model = Self {
             config,
-            tokenizer,
+            tokenizer: Tokenizer::read(folder)?,
             schema,
             model,
             heads,
@@ -238,8 +268,26 @@ impl RewardModelFolder {
             mapping,
             golden: tokens,
         };
-        folder.check_golden(&path, &golden)?;
-        Ok((folder, uncertainty))
+        model.check_golden(&folder.join(OBJECTIVES), &golden)?;
+        Ok((model, uncertainty))
+    }
+
+    /// Reads the uncertainty too.
+    fn with_uncertainty(
+        mut self,
+        file: Option<UncertaintyFile>,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<Self, LmError> {
+        let owner = Owner {
+            folder,
+            path: &folder.join(OBJECTIVES),
+            hidden_size: self.config.hidden_size,
+            schema: &self.schema,
+            heads: &self.heads,
+        };
+        self.uncertainty = file.map(|file| file.read(&owner, device)).transpose()?;
+        Ok(self)
     }
 
     /// Whether the model puts out what it put out when it was written.

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use moslim_data::{PromptCodec, Request, Turn};
+use moslim_reward_model::HeadConfig;
 use serde_json::Value;
 
 use crate::manifest::PLAIN_TEXT;
-use crate::run::{ADAPTER_FOLDER, JUDGE_FOLDER, POLICY_FOLDER, REWARD_MODEL_FOLDER, START_FOLDER};
+use crate::run::{
+    ADAPTER_FOLDER, JUDGE_FOLDER, POLICY_FOLDER, REWARD_ADAPTER_FOLDER, REWARD_MODEL_FOLDER, START_FOLDER,
+};
 use crate::{DataRecipe, Datasets, Error, ModelRecipe, Recipe, Run};
 
 /// The card's name in a folder.
@@ -20,6 +23,7 @@ pub(crate) enum Part {
     Judge,
     Policy,
     Adapter,
+    RewardAdapter,
 }
 
 impl Part {
@@ -30,6 +34,7 @@ impl Part {
             Self::Judge => "multi-head reward model that judges",
             Self::Policy => "policy that is asked for levels",
             Self::Adapter => "adapter of the policy",
+            Self::RewardAdapter => "adapter of the reward model",
         }
     }
 
@@ -40,9 +45,10 @@ impl Part {
                 "A causal language model in Hugging Face's layout: where policy optimisation starts, and what it is held to."
             }
             Self::RewardModel => {
-                "Classifies an answer to a question, with one softmax head per objective over a shared backbone; \
+                "Classifies an answer to a question, with one head per objective over a shared backbone; \
                  it never sees what was asked for.\n\
-                 The rows of `score.weight` are the levels of all heads one after the other, as `id2label` names them."
+                 The rows of `score.weight` are the outputs of all heads one after the other, as `id2label` names them; \
+                 `objectives.json` says how they become probabilities."
             }
             Self::Judge => {
                 "Classifies answers as the reward model does, but was trained on questions that nothing else has seen, \
@@ -55,7 +61,16 @@ impl Part {
             Self::Adapter => {
                 "The low-rank adapter of the policy in PEFT's layout, for the model in `start/` of the same run."
             }
+            Self::RewardAdapter => {
+                "The low-rank adapter of the reward model in PEFT's layout, with its heads as `score`, for the model in `start/` of the \
+                 same run read as a sequence classifier."
+            }
         }
+    }
+
+    /// Whether it needs the weights of another model.
+    fn is_adapter(self) -> bool {
+        matches!(self, Self::Adapter | Self::RewardAdapter)
     }
 
     /// Whether it answers.
@@ -68,6 +83,7 @@ impl Part {
             Self::Start | Self::Policy => "library_name: transformers\npipeline_tag: text-generation",
             Self::RewardModel | Self::Judge => "pipeline_tag: text-classification",
             Self::Adapter => "library_name: peft\npipeline_tag: text-generation",
+            Self::RewardAdapter => "library_name: peft\npipeline_tag: text-classification",
         }
     }
 }
@@ -85,7 +101,7 @@ pub(crate) fn model_card(
     let base = Base::of(run)?;
     let license = base.license.iter().map(|license| format!("license: {license}"));
     // An adapter belongs to the model in `start/`, which is the base only if nothing was trained before.
-    let hub_name = base.hub_name.filter(|_| part != Part::Adapter || !trains_the_start(&run.recipe));
+    let hub_name = base.hub_name.filter(|_| !part.is_adapter() || !trains_the_start(&run.recipe));
     let base_model = hub_name.iter().map(|name| format!("base_model: {name}"));
     let metadata: Vec<String> = license.chain(base_model).chain([part.metadata().into()]).collect();
     let mut sections = vec![
@@ -122,6 +138,7 @@ pub(crate) fn rewrite_cards(run: &Run, datasets: &Datasets, results: &Value) -> 
         (JUDGE_FOLDER, Part::Judge),
         (POLICY_FOLDER, Part::Policy),
         (ADAPTER_FOLDER, Part::Adapter),
+        (REWARD_ADAPTER_FOLDER, Part::RewardAdapter),
     ];
     for (name, part) in parts {
         if run.folder.join(name).exists() {
@@ -251,12 +268,16 @@ fn method(run: &Run, part: Part) -> String {
         ));
     }
     if part != Part::Start {
-        let epochs = match &recipe.data {
-            DataRecipe::Files { judge, .. } if part == Part::Judge => judge.num_train_epochs,
-            _ => recipe.reward_model.num_train_epochs,
+        let fit = match &recipe.data {
+            DataRecipe::Files { judge, .. } if part == Part::Judge => judge.as_ref(),
+            _ => &recipe.reward_model,
         };
+        let epochs = fit.num_train_epochs;
+        let head = |head: &HeadConfig| serde_json::to_string(&head.kind).unwrap_or_default().replace('"', "");
+        let others = fit.heads.iter().map(|(name, config)| format!(", {name} {}", head(config)));
+        let heads = [head(&fit.head)].into_iter().chain(others).collect::<String>();
         steps.push(format!(
-            "- A reward model from there: cross-entropy of every head on the labels there are, {epochs} epoch(s), {weights}."
+            "- A reward model from there: heads ({heads}) on the labels there are, {epochs} epoch(s), {weights}."
         ));
     }
     if part.is_asked() {
@@ -284,7 +305,7 @@ fn measured(datasets: &Datasets, part: Part, results: &Value) -> String {
         ]
     };
     let columns: Vec<(&str, [&str; 2])> = match part {
-        Part::RewardModel => of_classes("reward_model"),
+        Part::RewardModel | Part::RewardAdapter => of_classes("reward_model"),
         Part::Judge => of_classes("judge_model"),
         Part::Start => vec![
             ("mean level of plain answers", ["start", "mean_level"]),
@@ -301,7 +322,7 @@ fn measured(datasets: &Datasets, part: Part, results: &Value) -> String {
         ],
     };
     let of_what = match part {
-        Part::RewardModel | Part::Judge => "On answers to held-out questions:".into(),
+        Part::RewardModel | Part::RewardAdapter | Part::Judge => "On answers to held-out questions:".into(),
         _ => format!(
             "The level asked for against the level achieved by the judgement of {}, on held-out questions at the \
              temperature of training:",

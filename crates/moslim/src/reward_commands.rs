@@ -52,9 +52,12 @@ pub struct Fit {
 /// A reward model and where it is computed.
 #[derive(Args)]
 struct Model {
-    /// A folder with a reward model, such as runs/quickstart/reward-model
+    /// A folder with a reward model, such as runs/quickstart/reward-model; with --adapter, the language model it belongs to
     #[arg(long)]
     model: PathBuf,
+    /// A folder with the adapter of a reward model, such as runs/mine/reward-model-adapter
+    #[arg(long)]
+    adapter: Option<PathBuf>,
     /// Where tensors live
     #[arg(long, default_value = moslim::default_device())]
     device: String,
@@ -103,7 +106,13 @@ impl RewardCommand {
 
 impl Model {
     fn read(&self) -> anyhow::Result<RewardModelFolder> {
-        Ok(RewardModelFolder::read(&moslim::model_folder(&self.model)?, &moslim::device(&self.device)?)?)
+        let (folder, device) = (moslim::model_folder(&self.model)?, moslim::device(&self.device)?);
+        Ok(match &self.adapter {
+            None => RewardModelFolder::read(&folder, &device)?,
+            Some(adapter) => {
+                RewardModelFolder::read_adapter(&moslim::model_folder(adapter)?, &folder, &device)?
+            }
+        })
     }
 
     /// The error of one who asks a model for opinions that it does not have.
@@ -114,7 +123,7 @@ impl Model {
 
 impl std::fmt::Display for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.model.display().fmt(f)
+        self.adapter.as_ref().unwrap_or(&self.model).display().fmt(f)
     }
 }
 

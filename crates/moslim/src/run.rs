@@ -90,6 +90,9 @@ pub(crate) const ADAPTER_FOLDER: &str = "policy-adapter";
 /// Where it has its reward model.
 pub(crate) const REWARD_MODEL_FOLDER: &str = "reward-model";
 
+/// Where it has the reward model's adapter with its heads, if it trains one.
+pub(crate) const REWARD_ADAPTER_FOLDER: &str = "reward-model-adapter";
+
 /// Where it has the language model before policy optimisation.
 pub(crate) const START_FOLDER: &str = "start";
 

@@ -161,7 +161,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 }
 
 /// Where the base of the run's adapter is: what the recipe names, if that is what the policy started from.
-fn base_of_adapter(run: &Run) -> String {
+pub(super) fn base_of_adapter(run: &Run) -> String {
     match &run.recipe.model {
         ModelRecipe::Folder { path, .. } if !trains_the_start(&run.recipe) => path.display().to_string(),
         _ => format!("../{START_FOLDER}"),

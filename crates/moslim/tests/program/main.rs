@@ -4,6 +4,7 @@ mod data;
 mod errors;
 mod hub;
 mod reward;
+mod reward_more;
 mod reward_training;
 mod runs;
 mod text_commands;

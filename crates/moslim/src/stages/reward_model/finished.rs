@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use moslim_data::LabeledResponse;
-use moslim_lm::{Exchange, LmError};
+use moslim_lm::{Exchange, LmError, LoraConfig, write_folder, write_text};
 use moslim_reward_mapping::{ClassProbabilities, TargetStats};
 use moslim_reward_model::{
     Calibration, ComparedExchange, HeadReader, LabeledExchange, Labelled, MultiHeadRewardModel, RewardHead,
@@ -10,9 +10,11 @@ use moslim_reward_model::{
 };
 
 use super::{Stage, uncertainty};
-use crate::Error;
 use crate::mapped_reward::write_reward_model;
-use crate::model_card::model_card;
+use crate::model_card::{CARD, Part, model_card};
+use crate::run::REWARD_ADAPTER_FOLDER;
+use crate::stages::policy::base_of_adapter;
+use crate::{Error, LoraRecipe};
 
 /// Answers that probabilities and their statistics are fitted to at most; means and deviations need no more.
 const MAX_ANSWERS: usize = 2000;
@@ -23,6 +25,7 @@ const GOLDEN_ANSWERS: usize = 3;
 /// Fits the readers of the heads and the uncertainty, and writes the folder; all models but the first are members of an ensemble.
 pub(super) fn write(stage: &Stage<'_>, models: Vec<MultiHeadRewardModel>) -> Result<(), Error> {
     let fitting = Fitting::of(stage)?;
+    let with_adapter = models[0].valid();
     let mut folders = models
         .into_iter()
         .map(|model| folder(stage, &fitting, model.merged().valid()))
@@ -35,7 +38,28 @@ pub(super) fn write(stage: &Stage<'_>, models: Vec<MultiHeadRewardModel>) -> Res
         true => uncertainty::of_heads(stage, &fitting, &first.model)?,
     };
     let card = model_card(stage.run, stage.datasets, stage.training.part, None)?;
-    Ok(write_reward_model(stage.training.folder, &first, &card)?)
+    write_reward_model(stage.training.folder, &first, &card)?;
+    let is_judge = stage.training.part == Part::Judge;
+    match &stage.run.recipe.lora {
+        Some(lora) if !is_judge && stage.origin.grown.is_none() => {
+            write_adapter(stage, lora, RewardModelFolder { model: with_adapter, ..first })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the adapter of the backbone with the heads; further models of an ensemble are not part of it.
+fn write_adapter(stage: &Stage<'_>, lora: &LoraRecipe, mut model: RewardModelFolder) -> Result<(), Error> {
+    if let Some(Uncertainty::Models(_)) = model.uncertainty {
+        model.uncertainty = None;
+    }
+    let run = stage.run;
+    let config = LoraConfig { base_model_name_or_path: Some(base_of_adapter(run)), ..lora.config() };
+    let card = model_card(run, stage.datasets, Part::RewardAdapter, None)?;
+    Ok(write_folder(&run.folder.join(REWARD_ADAPTER_FOLDER), |unfinished| {
+        model.write_adapter_into(&config, unfinished)?;
+        write_text(&unfinished.join(CARD), &card)
+    })?)
 }
 
 fn folder(

@@ -75,9 +75,24 @@ impl<T> Measures<T> {
     }
 }
 
-impl Measures<f64> {
+impl<T> Measures<T> {
+    /// What the fields are called, in their order.
+    pub const NAMES: [&'static str; N_MEASURES] = [
+        "intensity accuracy",
+        "within one level",
+        "balanced accuracy",
+        "macro F1",
+        "MAE",
+        "quadratic-weighted kappa",
+        "Spearman",
+        "ECE",
+        "Brier",
+        "pairwise accuracy",
+        "recognition",
+    ];
+
     /// In the order of the fields.
-    pub(super) fn to_array(self) -> [f64; N_MEASURES] {
+    pub fn to_array(self) -> [T; N_MEASURES] {
         [
             self.intensity_accuracy,
             self.within_one,
@@ -95,7 +110,7 @@ impl Measures<f64> {
 }
 
 /// The number of measures.
-pub(super) const N_MEASURES: usize = 11;
+pub const N_MEASURES: usize = 11;
 
 /// What one answer adds to the measures.
 #[derive(Clone, Copy)]

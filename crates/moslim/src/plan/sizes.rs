@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use moslim_data::Prompt;
 use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
-use moslim_reward_model::messages;
+use moslim_reward_model::{Backbone, UncertaintyConfig, messages};
 
 use super::{Plan, StagePlan};
 use crate::stages::{LONGEST_ROLLOUT, check_context};
@@ -24,6 +24,7 @@ struct Sizes<'a> {
     exchange: f64,
     prompt: f64,
     lanes: f64,
+    n_objectives: f64,
     /// Levels of all objectives, each a row of a head.
     n_classes: f64,
 }
@@ -58,6 +59,7 @@ impl Plan {
             exchange: exchange as f64,
             prompt: prompt as f64,
             lanes: n_lanes(device) as f64,
+            n_objectives: datasets.schema.len() as f64,
             n_classes: datasets.schema.n_levels().iter().sum::<usize>() as f64,
             config,
         };
@@ -120,15 +122,25 @@ impl Sizes<'_> {
             DataRecipe::Testbed { .. } => vec![&recipe.reward_model],
         };
         for (fit, stage) in fits.into_iter().zip(["reward model", "judge"]) {
-            stages.push(self.training(Training {
+            // Members of an ensemble that are trained already wait for the last one.
+            let waiting = match fit.uncertainty {
+                Some(UncertaintyConfig::ModelEnsemble { members }) => members as f64 - 1.0,
+                _ => 0.0,
+            };
+            let training = self.training(Training {
                 stage,
                 model: reward_model,
-                trained: adapter.map_or(reward_model, |adapter| adapter + heads),
+                trained: match fit.backbone {
+                    Backbone::Frozen => heads,
+                    Backbone::Trained => adapter.map_or(reward_model, |adapter| adapter + heads),
+                },
                 adapters,
                 tokens: fit.micro_batch_size as f64 * self.exchange,
                 predicted: 0.0,
                 precision: fit.precision,
-            }));
+            });
+            let weights = training.weights + waiting * reward_model * BYTES_PER_NUMBER;
+            stages.push(StagePlan { weights, ..training });
         }
 
         let rloo = &recipe.policy.rloo;
@@ -144,7 +156,18 @@ impl Sizes<'_> {
             predicted,
             precision: rloo.precision,
         });
-        let judge = self.frozen(reward_model, recipe.reward_model.precision);
+        let one = self.frozen(reward_model, recipe.reward_model.precision);
+        let judge = match recipe.reward_model.uncertainty {
+            None => one,
+            Some(UncertaintyConfig::ModelEnsemble { members }) => one * members as f64,
+            Some(UncertaintyConfig::HeadEnsemble { members }) => {
+                one + (members as f64 - 1.0) * heads * BYTES_PER_NUMBER
+            }
+            // The basis of every head's inputs.
+            Some(UncertaintyConfig::Laplace { .. }) => {
+                one + self.n_objectives * width * width * BYTES_PER_NUMBER
+            }
+        };
         let reference = match (&recipe.lora, rloo.precision) {
             // Adapters leave the base alone, which then is the reference as well.
             (Some(_), Precision::F32) => 0.0,
@@ -267,6 +290,24 @@ mod tests {
         // Eight answers to each of eight prompts in a batch; one key head of 8, keys and values.
         let columns = policy.cache / (64.0 * n_lanes(&Device::flex()) as f64 * 2.0 * 8.0 * 4.0);
         assert!(columns.fract() == 0.0 && columns > 60.0, "{columns} columns");
+    }
+
+    #[test]
+    fn opinions_and_frozen_backbones_by_hand() {
+        let [one, models, heads, posterior] =
+            ["", "model_ensemble={members=3}", "head_ensemble={members=3}", "laplace={}"].map(|kind| {
+                match kind {
+                    "" => plan(&["reward_model.backbone=frozen"]),
+                    kind => plan(&[&format!("reward_model.uncertainty={{{kind}}}")]),
+                }
+            });
+        // Twelve rows of heads for each of two more members; a basis of 16 by 16 for each of three heads.
+        let of_heads = 12.0 * 16.0 * 4.0;
+        let more = |plan: &Plan| plan.stages[2].weights - one.stages[2].weights;
+        assert_eq!((more(&heads), more(&posterior)), (2.0 * of_heads, 3.0 * 16.0 * 16.0 * 4.0));
+        assert_eq!(more(&models), 2.0 * one.stages[1].weights);
+        assert_eq!(models.stages[1].weights, 3.0 * one.stages[1].weights);
+        assert_eq!(one.stages[1].gradients, of_heads);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use moslim::{Labeled, measure_heads, measure_pairs};
 use moslim_data::Objective;
 use moslim_eval::chart::{HeatMap, LineChart, Series, SeriesStyle, heat_map, line_chart};
-use moslim_eval::classification::{ComparedReport, HeadReport, Measures, SelectiveRisk};
+use moslim_eval::classification::{ComparedReport, HeadReport, Measures, SelectiveRisk, SourceReport};
 use moslim_eval::report::Page;
 use moslim_reward_model::RewardModelFolder;
 use rand::SeedableRng;
@@ -91,30 +91,17 @@ impl Report {
     /// A page with all measures and pictures.
     pub(super) fn page(&self) -> String {
         let page = Page::new("How well the reward model classifies").section("Measures");
-        let page = page.table(
-            &[
-                "objective",
-                "answers",
-                "intensity accuracy",
-                "95 %",
-                "within one",
-                "balanced",
-                "macro F1",
-                "majority",
-                "MAE",
-                "weighted kappa",
-                "Spearman",
-                "ECE",
-                "Brier",
-                "pairwise accuracy",
-                "recognition",
-            ],
-            &self.named().map(|(name, head, _)| measures(name, head)).collect::<Vec<_>>(),
-            Some(
-                "Pairwise accuracy: of two answers to one prompt, how often the one with the higher label has the higher expected \
-                 level. Recognition: how often the head says rightly whether the level lies above the middle.",
-            ),
+        let names = self.objectives.iter().map(|objective| objective.name.as_str());
+        let header: Vec<&str> = std::iter::once("").chain(names).collect();
+        let page = page.table(&header, &self.measures(), Some("With 95 % bootstrap intervals over prompts.")).paragraph(
+            "Pairwise accuracy: of two answers to one prompt, how often the one with the higher label has the higher expected level. \
+             Recognition: how often the head says rightly whether the level lies above the middle of the scale.",
         );
+        let sources = self.sources();
+        let page = match sources.is_empty() {
+            true => page,
+            false => page.table(&SOURCE_HEADERS, &sources, Some("By who or what gave the labels.")),
+        };
         let pairs: Vec<Vec<String>> =
             self.named().filter_map(|(name, _, pairs)| compared(name, pairs)).collect();
         let page = match pairs.is_empty() {
@@ -146,6 +133,38 @@ impl Report {
             .finish()
     }
 
+    /// A row per measure, a column per objective.
+    fn measures(&self) -> Vec<Vec<String>> {
+        let row = |name: &str, cell: &dyn Fn(&HeadReport) -> String| {
+            std::iter::once(name.to_owned()).chain(self.heads.iter().map(cell)).collect()
+        };
+        let mut rows: Vec<Vec<String>> = vec![
+            row("answers", &|head| head.n.to_string()),
+            row("most frequent level", &|head| number(head.majority)),
+        ];
+        for (index, name) in Measures::<f64>::NAMES.iter().enumerate() {
+            rows.push(row(name, &|head| {
+                let value = head.measures.to_array()[index];
+                let interval = head.intervals.to_array()[index];
+                let (low, high) = (number(interval.low), number(interval.high));
+                if value.is_finite() { format!("{value:.3} ({low} to {high})") } else { number(value) }
+            }));
+        }
+        rows
+    }
+
+    fn sources(&self) -> Vec<Vec<String>> {
+        let of_head = |(name, head, _): (&str, &HeadReport, _)| -> Vec<Vec<String>> {
+            let row = |(source, report): (&String, &SourceReport)| {
+                let Measures { intensity_accuracy, balanced_accuracy, mae, ece, .. } = report.measures;
+                let numbers = [intensity_accuracy, balanced_accuracy, mae, ece].map(number);
+                [name.to_owned(), source.clone(), report.n.to_string()].into_iter().chain(numbers).collect()
+            };
+            head.by_source.iter().map(row).collect()
+        };
+        self.named().flat_map(of_head).collect()
+    }
+
     fn reliability(&self) -> LineChart {
         let heads = self.named().map(|(name, head, _)| Series {
             name: name.into(),
@@ -169,27 +188,11 @@ impl Report {
     }
 }
 
-fn measures(name: &str, head: &HeadReport) -> Vec<String> {
-    let number = |value: f64| if value.is_finite() { format!("{value:.3}") } else { "–".into() };
-    let Measures { intensity_accuracy, within_one, balanced_accuracy, macro_f1, .. } = head.measures;
-    let Measures { mae, quadratic_weighted_kappa, spearman, ece, brier, .. } = head.measures;
-    let interval = head.intervals.intensity_accuracy;
-    let before = [name.to_owned(), head.n.to_string(), number(intensity_accuracy)];
-    let interval = format!("{} to {}", number(interval.low), number(interval.high));
-    let after = [
-        within_one,
-        balanced_accuracy,
-        macro_f1,
-        head.majority,
-        mae,
-        quadratic_weighted_kappa,
-        spearman,
-        ece,
-        brier,
-        head.measures.pairwise_accuracy,
-        head.measures.recognition_accuracy,
-    ];
-    before.into_iter().chain([interval]).chain(after.map(number)).collect()
+const SOURCE_HEADERS: [&str; 7] =
+    ["objective", "source", "labels", "intensity accuracy", "balanced accuracy", "MAE", "ECE"];
+
+fn number(value: f64) -> String {
+    if value.is_finite() { format!("{value:.3}") } else { "–".into() }
 }
 
 fn compared(name: &str, pairs: &Option<ComparedReport>) -> Option<Vec<String>> {
@@ -220,6 +223,7 @@ fn risk(name: &str, head: &HeadReport) -> LineChart {
             .chain([random])
             .collect(),
         x_range: Some((0.0, 1.0)),
+        y_range: Some((0.0, 1.1 * head.selective.risk.max(0.05))),
         ..LineChart::default()
     }
 }

@@ -353,6 +353,9 @@ pub(crate) fn check_heads(
             format!("one for each of {} objectives", schema.len()),
         );
     }
+    if readers.len() != heads.len() {
+        return wrong(format!("readers of {} heads", readers.len()), format!("those of {}", heads.len()));
+    }
     for ((objective, head), reader) in schema.objectives().iter().zip(heads).zip(readers) {
         if let Some((setting, found, expected)) = head.kind.mistake() {
             return wrong(format!("{}: {setting}: {found}", objective.name), expected.into());

@@ -1,6 +1,6 @@
 //! What a reward model learns from, as tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use moslim_data::{Comparison, LabeledResponse, ObjectiveSchema, Prompt};
 use moslim_lm::{Exchange, LmError, Message, Tokenizer};
@@ -136,11 +136,24 @@ impl TrainingSet {
     /// Tells the heads of a trained model what they put out themselves where an answer has no label for them, so that they keep what
     /// they know while others learn (rehearsal; learning without forgetting, [Li and Hoiem 2016](https://arxiv.org/abs/1606.09282)).
     ///
-    /// Answers of pairs are not told.
+    /// The answers of pairs are told too, as answers of their own. `n_heads` is the number of all heads, those that the model
+    /// lacks included.
     ///
     /// # Panics
-    /// If the answers have fewer targets than the model has heads.
-    pub fn rehearse(&mut self, model: &MultiHeadRewardModel) {
+    /// If the model has more heads.
+    pub fn rehearse(&mut self, model: &MultiHeadRewardModel, n_heads: usize) {
+        assert!(model.heads().len() <= n_heads, "{} heads among {n_heads}", model.heads().len());
+        let told = self.answers.iter().map(|answer| (answer.prompt.clone(), answer.response.clone()));
+        let mut told: BTreeSet<(Vec<u32>, Vec<u32>)> = told.collect();
+        for pair in &self.pairs {
+            for response in [&pair.chosen, &pair.rejected] {
+                let (prompt, response) = (pair.prompt.clone(), response.clone());
+                if told.insert((prompt.clone(), response.clone())) {
+                    let targets = vec![None; n_heads];
+                    self.answers.push(LabeledExchange { prompt, response, targets, weight: 1.0 });
+                }
+            }
+        }
         let exchanges: Vec<Exchange<'_>> = self.answers.iter().map(LabeledExchange::exchange).collect();
         let outputs = model.outputs(&exchanges);
         for (answer, outputs) in self.answers.iter_mut().zip(outputs) {

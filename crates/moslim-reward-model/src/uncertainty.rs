@@ -119,6 +119,19 @@ impl Judgement {
     }
 }
 
+/// The deviations of variables of this covariance less their mean, or of the one that there is.
+fn centred_deviations(covariance: &[Vec<f64>]) -> Vec<f64> {
+    let n = covariance.len();
+    if n == 1 {
+        return vec![covariance[0][0].sqrt()];
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
+    let with_mean: Vec<f64> = covariance.iter().map(|row| mean(row)).collect();
+    let of_mean = mean(&with_mean);
+    let variance = |index: usize| covariance[index][index] - 2.0 * with_mean[index] + of_mean;
+    (0..n).map(|index| variance(index).max(0.0).sqrt()).collect()
+}
+
 impl RewardModelFolder {
     /// The class probabilities of answers given as tokens, with the opinions that the model's uncertainty consists of.
     ///
@@ -145,6 +158,8 @@ impl RewardModelFolder {
     /// The standard deviation of every raw output under the posteriors of the heads, in closed form; `None` without posteriors.
     /// `[n_answers][n_heads][n_outputs]`
     ///
+    /// Those of classes are deviations of a logit less the mean of its head's logits: what moves all logits alike says nothing.
+    ///
     /// # Panics
     /// If there is no answer, or a prompt or an answer is empty.
     pub fn output_deviations(&self, answers: &[Exchange<'_>]) -> Option<Vec<Vec<Vec<f64>>>> {
@@ -152,10 +167,7 @@ impl RewardModelFolder {
         let pooled = self.model.pooled(answers);
         let of_head = |(posterior, head): (&HeadPosterior, &RewardHead)| -> Vec<Vec<f64>> {
             let deviations = posterior.deviations(head, pooled.clone());
-            let of_answer = |along: Vec<f64>| -> Vec<f64> {
-                let covariance = posterior.covariance(&along);
-                (0..covariance.len()).map(|output| covariance[output][output].sqrt()).collect()
-            };
+            let of_answer = |along: Vec<f64>| centred_deviations(&posterior.covariance(&along));
             deviations.into_iter().map(of_answer).collect()
         };
         let heads: Vec<Vec<Vec<f64>>> = posteriors.iter().zip(self.model.heads()).map(of_head).collect();

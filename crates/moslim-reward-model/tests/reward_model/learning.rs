@@ -1,7 +1,7 @@
 //! What heads learn, and from what.
 
 use burn::module::Module;
-use moslim_reward_model::{HeadConfig, HeadKind};
+use moslim_reward_model::{HeadConfig, HeadKind, LabeledExchange, MultiHeadRewardModel, Target};
 
 use crate::support::*;
 
@@ -56,4 +56,52 @@ fn a_head_without_labels_keeps_its_weights_to_the_bit() {
     let count = 4 * 16 * 4;
     assert_eq!(before[..count], after[..count]);
     assert_ne!(before[count..], after[count..]);
+}
+
+#[test]
+fn rehearsal_tells_heads_what_they_said_and_leaves_labels_alone() {
+    let heads = [HeadKind::Softmax, HeadKind::BradleyTerry { margin: 0.0 }]
+        .map(|kind| HeadConfig { kind, hidden_size: None });
+    let old = fit_on(&records(64, 0, |_| [true, true]), 1.0);
+    // The first answer has a label, and the pairs of `shout` have answers that have none.
+    let later = records(12, 3, |row| [row == 0, true]);
+    let mut set = data(&later, &heads);
+    let (n_answers, n_pairs) = (set.answers.len(), set.pairs.len());
+    assert_eq!(n_answers, 1);
+    let only_count = MultiHeadRewardModel::clone(&old.model);
+    set.rehearse(&only_count, 2);
+    assert_eq!(set.pairs.len(), n_pairs);
+    assert!(set.answers.len() > 6, "{} answers", set.answers.len());
+    assert_eq!(set.answers[0].targets[0], Some(Target::Level(later[0].levels[0].unwrap() as f64)));
+    let exchanges: Vec<_> = set.answers.iter().map(LabeledExchange::exchange).collect();
+    let outputs = old.model.outputs(&exchanges);
+    for (answer, outputs) in set.answers.iter().zip(&outputs).skip(1) {
+        assert_eq!(answer.targets[0], Some(Target::Outputs(outputs[0].clone())));
+    }
+}
+
+#[test]
+fn heads_of_another_model_stand_in_front() {
+    let softmax = both(HeadKind::Softmax);
+    let (mut one, other) = (fresh(&softmax).0, fit_on(&records(64, 0, |_| [true, true]), 1.0).model);
+    let before = bits(&one);
+    one = one.with_heads_of(&other);
+    assert_ne!(bits(&one), before);
+    // The backbone is the fresh one, so that equal heads do not make equal models.
+    assert_ne!(bits(&one), bits(&other));
+    assert_eq!(one.heads().len(), 2);
+}
+
+#[test]
+fn a_bootstrap_changes_the_weights_and_keeps_their_mean() {
+    use rand::SeedableRng;
+    let softmax = both(HeadKind::Softmax);
+    let set = data(&records(2000, 0, |_| [true, true]), &softmax);
+    let drawn = set.bootstrapped(&mut rand::rngs::ChaCha8Rng::seed_from_u64(1));
+    let weights: Vec<f64> = drawn.answers.iter().map(|answer| answer.weight).collect();
+    let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+    let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / weights.len() as f64;
+    // An exponential distribution has mean and variance 1.
+    assert!((mean - 1.0).abs() < 0.1 && (variance - 1.0).abs() < 0.25, "{mean} {variance}");
+    assert!(weights.iter().all(|weight| *weight > 0.0));
 }

@@ -4,3 +4,4 @@ mod folder;
 mod learning;
 mod support;
 mod training;
+mod uncertainty;

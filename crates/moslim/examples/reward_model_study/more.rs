@@ -121,7 +121,7 @@ pub fn growing(arguments: &Arguments) -> Table {
             ] {
                 let mut set = ground.set(&heads, &later);
                 if rehearsal {
-                    set.rehearse(&old.model);
+                    set.rehearse(&old.model, 3);
                     set.answers.iter_mut().zip(&later).for_each(|(answer, record)| {
                         // The head of harmlessness knows nothing yet that were worth keeping.
                         answer.targets[2] = record.levels[2].map(|level| Target::Level(level as f64));

@@ -226,7 +226,7 @@ fn sets(
         let pairs = fitting(run, config, &format!("{what} pair"), pairs, ComparedExchange::n_tokens)?;
         let mut set = TrainingSet { answers, pairs };
         if let Some(grown) = grown.as_ref().filter(|grown| grown.rehearsal) {
-            set.rehearse(&grown.from.model.valid());
+            set.rehearse(&grown.from.model.valid(), heads.len());
         }
         Ok(set)
     };

@@ -58,6 +58,8 @@ pub struct SourceReport {
     /// What is measured.
     #[serde(flatten)]
     pub measures: Measures<f64>,
+    /// 95 % bootstrap intervals over prompts.
+    pub intervals: Measures<Interval>,
 }
 
 /// The mean level under the class probabilities, `Σ_c c p_c`, counted from 0.
@@ -108,49 +110,65 @@ impl HeadReport {
         );
         let answers: Vec<Scored> =
             probabilities.iter().zip(labels).map(|(row, &label)| Scored::new(row, label)).collect();
-        let expected: Vec<f64> = answers.iter().map(|answer| answer.expected).collect();
-        let mut by_prompt = BTreeMap::<usize, Vec<&Scored>>::new();
-        for (answer, &prompt) in answers.iter().zip(prompts) {
-            by_prompt.entry(prompt).or_default().push(answer);
-        }
-        let by_prompt: Vec<Vec<&Scored>> = by_prompt.into_values().collect();
-        let ordered_pairs = ordered_pairs(&expected, labels, prompts);
-        let of_prompts = |drawn: &[usize]| {
-            let answers: Vec<&Scored> =
-                drawn.iter().flat_map(|&prompt| &by_prompt[prompt]).copied().collect();
-            measures(n_levels, &answers, Share::sum(drawn.iter().map(|&prompt| &ordered_pairs[prompt])))
+        let mut measured = |rows: &[usize]| {
+            let answers: Vec<(Scored, usize)> =
+                rows.iter().map(|&row| (answers[row], prompts[row])).collect();
+            with_intervals(n_levels, &answers, resamples, rng)
         };
-        let intervals =
-            bootstrap_intervals(by_prompt.len(), resamples, rng, |drawn| of_prompts(drawn).to_array());
-        let confusion = confusion(n_levels, answers.iter());
-        let of_source = |source: &str| {
+        let (measures, intervals) = measured(&(0..n).collect::<Vec<_>>());
+        let mut of_source = |source: &str| {
             let rows: Vec<usize> = (0..n).filter(|&row| sources[row] == Some(source)).collect();
-            let pick = |values: &[usize]| -> Vec<usize> { rows.iter().map(|&row| values[row]).collect() };
-            let expected: Vec<f64> = rows.iter().map(|&row| expected[row]).collect();
-            let pairs = pairwise::ordered_pairs(&expected, &pick(labels), &pick(prompts));
-            let answers: Vec<&Scored> = rows.iter().map(|&row| &answers[row]).collect();
-            SourceReport { n: rows.len(), measures: measures(n_levels, &answers, Share::sum(&pairs)) }
+            let (measures, intervals) = measured(&rows);
+            SourceReport { n: rows.len(), measures, intervals }
         };
         let is_wrong: Vec<bool> = answers.iter().map(|answer| !answer.is_hit()).collect();
         let doubts: Vec<f64> = answers.iter().map(|answer| 1.0 - answer.confidence).collect();
         let mut names: Vec<&str> = sources.iter().flatten().copied().collect();
         names.sort_unstable();
         names.dedup();
+        let by_source = names.into_iter().map(|name| (name.to_owned(), of_source(name))).collect();
+        let confusion = confusion(n_levels, answers.iter());
         Self {
             n,
-            measures: of_prompts(&(0..by_prompt.len()).collect::<Vec<_>>()),
+            measures,
             majority: majority(&confusion),
             recall_by_level: recall_by_level(&confusion),
-            intervals: Measures::from_fn(|index| intervals[index]),
+            intervals,
             reliability: reliability(answers.iter()).filled(),
             confusion,
             selective: SelectiveRisk::new(&doubts, &is_wrong),
             selective_by_deviation: deviations
                 .as_ref()
                 .map(|deviations| SelectiveRisk::new(deviations, &is_wrong)),
-            by_source: names.into_iter().map(|name| (name.to_owned(), of_source(name))).collect(),
+            by_source,
         }
     }
+}
+
+/// The measures of answers, given with their prompts, and their intervals over prompts.
+fn with_intervals(
+    n_levels: usize,
+    answers: &[(Scored, usize)],
+    resamples: usize,
+    rng: &mut impl Rng,
+) -> (Measures<f64>, Measures<Interval>) {
+    let expected: Vec<f64> = answers.iter().map(|(answer, _)| answer.expected).collect();
+    let labels: Vec<Level> = answers.iter().map(|(answer, _)| answer.label).collect();
+    let prompts: Vec<usize> = answers.iter().map(|(_, prompt)| *prompt).collect();
+    let pairs = ordered_pairs(&expected, &labels, &prompts);
+    let mut by_prompt = BTreeMap::<usize, Vec<&Scored>>::new();
+    for (answer, prompt) in answers {
+        by_prompt.entry(*prompt).or_default().push(answer);
+    }
+    let by_prompt: Vec<Vec<&Scored>> = by_prompt.into_values().collect();
+    let of_prompts = |drawn: &[usize]| {
+        let answers: Vec<&Scored> = drawn.iter().flat_map(|&prompt| &by_prompt[prompt]).copied().collect();
+        measures(n_levels, &answers, Share::sum(drawn.iter().map(|&prompt| &pairs[prompt])))
+    };
+    let intervals =
+        bootstrap_intervals(by_prompt.len(), resamples, rng, |drawn| of_prompts(drawn).to_array());
+    let all: Vec<usize> = (0..by_prompt.len()).collect();
+    (of_prompts(&all), Measures::from_fn(|index| intervals[index]))
 }
 
 /// So many of so many.
@@ -287,7 +305,11 @@ mod tests {
         let report = of_sources(&probabilities, &[1, 1, 0], &[0, 0, 1], sources);
         let accuracy = |source: &str| report.by_source[source].measures.intensity_accuracy;
         assert_eq!((report.by_source.len(), accuracy("people"), accuracy("model")), (2, 1.0, 0.0));
-        assert_eq!(serde_json::to_value(&report).unwrap()["by_source"]["model"]["n"], 1);
+        let of_model = &serde_json::to_value(&report).unwrap()["by_source"]["model"];
+        assert_eq!(
+            (&of_model["n"], &of_model["intervals"]["intensity_accuracy"]),
+            (&1.into(), &[0.0, 0.0].into())
+        );
         let unknown = serde_json::to_value(four_answers()).unwrap();
         assert!(unknown.get("by_source").is_none() && unknown["intervals"]["mae"][0].is_number());
     }

@@ -115,7 +115,7 @@ pub const N_MEASURES: usize = 11;
 /// What one answer adds to the measures.
 #[derive(Clone, Copy)]
 pub(super) struct Scored {
-    label: Level,
+    pub label: Level,
     pub predicted: Level,
     pub expected: f64,
     pub confidence: f64,

@@ -7,6 +7,7 @@ use moslim_data::Objective;
 use moslim_eval::chart::{HeatMap, LineChart, Series, SeriesStyle, heat_map, line_chart};
 use moslim_eval::classification::{ComparedReport, HeadReport, Measures, SelectiveRisk, SourceReport};
 use moslim_eval::report::Page;
+use moslim_eval::stats::Interval;
 use moslim_reward_model::RewardModelFolder;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -157,7 +158,10 @@ impl Report {
         let of_head = |(name, head, _): (&str, &HeadReport, _)| -> Vec<Vec<String>> {
             let row = |(source, report): (&String, &SourceReport)| {
                 let Measures { intensity_accuracy, balanced_accuracy, mae, ece, .. } = report.measures;
-                let numbers = [intensity_accuracy, balanced_accuracy, mae, ece].map(number);
+                let Interval { low, high } = report.intervals.intensity_accuracy;
+                let accuracy =
+                    format!("{} ({} to {})", number(intensity_accuracy), number(low), number(high));
+                let numbers = [accuracy].into_iter().chain([balanced_accuracy, mae, ece].map(number));
                 [name.to_owned(), source.clone(), report.n.to_string()].into_iter().chain(numbers).collect()
             };
             head.by_source.iter().map(row).collect()

@@ -3,8 +3,8 @@
     python bag_of_words.py TRAIN TEST [--without-prompt] [--choose-by accuracy] [--validation 0.1] [--seed 0] [--json]
 
 TRAIN and TEST are MOSLIM's JSON lines with `prompt`, `response` and `labels`.
-Features (counts or TF-IDF of single words and pairs), C and class weights are chosen on prompts kept from TRAIN, where the
-temperature ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)) is fitted too.
+Features (counts or TF-IDF of single words and pairs), C and class weights are chosen on prompts kept from TRAIN.
+The temperature ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)) is fitted there too.
 Prints measures on TEST with 95 % bootstrap intervals over prompts; ECE has 15 bins of equal width.
 Ran with scikit-learn 1.9.1, scipy 1.17.1, numpy 2.4.6.
 """

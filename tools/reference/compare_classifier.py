@@ -2,7 +2,7 @@
 
     python compare_classifier.py FOLDER [--base BASE] [--tolerance 1e-4]
 
-FOLDER has an `objectives.json` with golden answers: their tokens, and what every head put out for them before calibration.
+FOLDER has an `objectives.json` with golden answers: their tokens, and what every head puts out before calibration.
 BASE is the model folder that an adapter belongs to.
 Anything that transformers warns about while loading is an error, as is any difference beyond the tolerance.
 Ran with torch 2.15.0, transformers 5.24.0, peft 0.21.2.
@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import pathlib
+import re
 import sys
 import warnings
 
@@ -40,8 +41,10 @@ def load(folder, base, n_outputs):
     import peft
 
     model = of_class.from_pretrained(base, dtype=torch.float32, num_labels=n_outputs)
-    # The base has no heads; whether the adapter brings them, its own outputs say.
-    texts = [text for text in complaints.texts if "score.weight" not in text]
+    # The base is a language model: its vocabulary matrix is left over and the heads come with the adapter.
+    known = {("score.weight", "MISSING"), ("lm_head.weight", "UNEXPECTED")}
+    rows = lambda text: set(re.findall(r"^(\S+) +\| (\w+)", text, re.MULTILINE)) - {("Key", "Status")}
+    texts = [text for text in complaints.texts if not rows(text) or rows(text) - known]
     return peft.PeftModel.from_pretrained(model, folder), texts
 
 

@@ -196,7 +196,8 @@ impl Share {
     }
 }
 
-fn most_probable(probabilities: &[f64]) -> Level {
+/// The most probable level, the lowest of equal ones.
+pub fn most_probable(probabilities: &[f64]) -> Level {
     let mut best = 0;
     for (level, &probability) in probabilities.iter().enumerate() {
         if probability > probabilities[best] {

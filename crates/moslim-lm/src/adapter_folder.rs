@@ -23,6 +23,14 @@ impl LoraConfig {
         self.other.get(TYING).is_some_and(|value| *value == true)
     }
 
+    /// The settings for a model whose embedding is, or is not, its vocabulary matrix too: PEFT asks for a word on that.
+    pub fn tied(mut self, is_tied: bool) -> Self {
+        if is_tied && self.saves(EMBEDDING) {
+            self.other.insert(TYING.into(), true.into());
+        }
+        self
+    }
+
     /// Reads the adapter in a folder and puts it on a model: `adapter_config.json` and `adapter_model.safetensors`.
     ///
     /// # Errors
@@ -67,6 +75,15 @@ impl LoraConfig {
         base.with_adapter(self, &mut ChaCha8Rng::seed_from_u64(0), &path)
     }
 
+    /// Refuses modules with more weights than the folder's file has bytes, before memory is taken for them.
+    ///
+    /// # Errors
+    /// If that is so, or there is no file.
+    pub fn check_size(&self, folder: &Path, n_weights: f64) -> Result<(), LmError> {
+        let weights = folder.join(WEIGHTS);
+        check_bytes(std::slice::from_ref(&weights), weights.clone(), n_weights)
+    }
+
     /// Reads the weights of an adapter, and of `modules_to_save`, into a module that has it on.
     ///
     /// # Errors
@@ -93,11 +110,7 @@ impl LoraConfig {
     /// # Errors
     /// If a file cannot be written.
     pub fn write_adapter_into(&self, folder: &Path, model: &CausalLm) -> Result<(), LmError> {
-        let mut config = self.clone();
-        if model.lm_head.is_none() && self.saves(EMBEDDING) {
-            config.other.insert(TYING.into(), true.into());
-        }
-        config.save_adapter(folder, model)
+        self.clone().tied(model.lm_head.is_none()).save_adapter(folder, model)
     }
 
     /// Writes `adapter_config.json`, and the adapter and `modules_to_save` of a module, into an existing folder.

@@ -92,8 +92,10 @@ impl MappingKind {
                 let scale = if *scale_by_sqrt_k { " / sqrt(K - 1)" } else { "" };
                 format!("(p[t] - 1/K) / (std + eps){scale}, std over the classes, ddof {}", u8::from(*ddof))
             }
-            Self::ZDataset => "(p[t] - mean) / std, over the calibration set".into(),
-            Self::ZRunning { .. } => "(p[t] - mean) / std, over the answers of training".into(),
+            Self::ZDataset => "(p[t] - mean) / std, over the answers that the statistics come from".into(),
+            Self::ZRunning { .. } => {
+                "(p[t] - mean) / std, over the answers of policy optimisation so far".into()
+            }
             Self::Prob => "p[t]".into(),
             Self::LogProb { floor } => format!("ln max(p[t], {floor})"),
             Self::ExpectedLevelDistance { normalize: false } => "-|E - t|".into(),

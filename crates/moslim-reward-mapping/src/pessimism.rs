@@ -64,17 +64,26 @@ impl Pessimism {
             return own;
         }
         assert!(!opinions.is_empty(), "{self:?} needs opinions");
-        let n = opinions.len() as f64;
-        let mean = opinions.iter().sum::<f64>() / n;
-        let variance = opinions.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / n;
+        let (mean, deviation) = mean_and_deviation(opinions);
         match *self {
             Self::None => own,
             Self::Mean => mean,
             Self::WorstCase => opinions.iter().copied().fold(f64::INFINITY, f64::min),
-            Self::MeanMinusVariance { lambda } => mean - lambda * variance,
-            Self::MeanMinusDeviation { k } => mean - k * variance.sqrt(),
+            Self::MeanMinusVariance { lambda } => mean - lambda * deviation * deviation,
+            Self::MeanMinusDeviation { k } => mean - k * deviation,
         }
     }
+}
+
+/// The mean and the population standard deviation of what several opinions say; NaN without any.
+///
+/// ```
+/// assert_eq!(moslim_reward_mapping::mean_and_deviation(&[1.0, 3.0]), (2.0, 1.0));
+/// ```
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (mean, (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt())
 }
 
 impl RewardMapping {

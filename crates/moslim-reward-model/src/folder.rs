@@ -1,6 +1,7 @@
 //! A reward model's folder: a Hugging Face sequence classifier whose labels are grouped by objective.
 
 mod adapter;
+mod golden;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use moslim_lm::{
 use moslim_reward_mapping::{RewardMapping, TargetStats};
 use serde::{Deserialize, Serialize};
 
+use self::golden::Golden;
 use crate::head::{HeadMlp, linear};
 use crate::uncertainty::{Owner, UncertaintyFile};
 use crate::{HeadConfig, HeadReader, MultiHeadRewardModel, RewardHead, Uncertainty};
@@ -78,15 +80,9 @@ struct Head {
     config: HeadConfig,
     #[serde(flatten)]
     reader: HeadReader,
-}
-
-/// An answer and what every head put out for it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Golden {
-    prompt: Vec<u32>,
-    response: Vec<u32>,
-    outputs: Vec<Vec<f64>>,
+    /// The thresholds of an ordinal head as it was trained, before its reader was calibrated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    thresholds: Vec<f64>,
 }
 
 impl Objectives {
@@ -96,6 +92,18 @@ impl Objectives {
         let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
             file.heads.iter().map(|head| (head.config.clone(), head.reader.clone())).unzip();
         check_heads(&path, &file.objectives, &heads, &readers)?;
+        for (head, n_levels) in file.heads.iter().zip(file.objectives.n_levels()) {
+            let thresholds = &head.thresholds;
+            let ascend = thresholds.iter().all(|b| b.is_finite()) && thresholds.is_sorted_by(|a, b| a < b);
+            if !thresholds.is_empty() && (thresholds.len() != n_levels - 1 || !ascend) {
+                return Err(LmError::Config {
+                    path,
+                    field: "thresholds",
+                    found: format!("{thresholds:?}"),
+                    expected: format!("{} ascending numbers", n_levels - 1),
+                });
+            }
+        }
         Ok(file)
     }
 
@@ -107,8 +115,8 @@ impl Objectives {
 
     /// The number of weights of all heads.
     fn n_head_weights(&self, hidden_size: usize) -> f64 {
-        let layers: usize = self.heads.iter().map(|head| 2 * head.config.hidden_size.unwrap_or(0)).sum();
-        (self.n_outputs().iter().sum::<usize>() + layers) as f64 * hidden_size as f64
+        let layers = self.heads.iter().map(|head| 2.0 * head.config.hidden_size.unwrap_or(0) as f64);
+        (self.n_outputs().iter().sum::<usize>() as f64 + layers.sum::<f64>()) * hidden_size as f64
     }
 
     /// Heads of zeros on a decoder, to be filled.
@@ -123,9 +131,6 @@ impl Objectives {
     }
 }
 
-/// How far an output may lie from the written one: other processors round otherwise.
-const GOLDEN_TOLERANCE: f64 = 1e-3;
-
 impl RewardModelFolder {
     /// Writes the files into an existing folder: `config.json`, `model.safetensors`, `objectives.json` and the tokenizer, and
     /// `uncertainty.safetensors` or the folders of further models for its uncertainty.
@@ -138,8 +143,13 @@ impl RewardModelFolder {
         let path = folder.join("config.json");
         let mut config = serde_json::to_value(&self.config)
             .map_err(|source| LmError::Json { path: path.clone(), source })?;
-        config["pad_token_id"] = self.tokenizer.pad().into();
-        // Without the number of labels, transformers refuses the weights instead of leaving out what it does not know.
+        // transformers reads the state of the last token that is no padding: where the end of an answer pads, that is another one.
+        // Without a padding token it reads single rows rightly and refuses batches.
+        let pad = self.tokenizer.pad();
+        config["pad_token_id"] =
+            if pad == self.tokenizer.answer_end() { serde_json::Value::Null } else { pad.into() };
+        // With another number of labels, transformers refuses the weights instead of leaving out what it does not know.
+        config["num_labels"] = (self.output_names().len() + 1).into();
         if self.heads.iter().all(|head| head.hidden_size.is_none()) {
             let id2label: serde_json::Map<String, serde_json::Value> = self
                 .output_names()
@@ -162,15 +172,20 @@ impl RewardModelFolder {
 
     /// Writes `objectives.json`, and the uncertainty beside it.
     fn write_objectives(&self, folder: &Path) -> Result<(), LmError> {
-        let heads = self.heads.iter().cloned().zip(self.readers.iter().cloned());
+        let heads = self.heads.iter().zip(&self.readers).zip(&self.model.heads);
+        let head = |((config, reader), head): ((&HeadConfig, &HeadReader), &RewardHead)| Head {
+            config: config.clone(),
+            reader: reader.clone(),
+            thresholds: head.thresholds(),
+        };
         let uncertainty = self.uncertainty.as_ref();
         let objectives = Objectives {
             objectives: self.schema.clone(),
-            heads: heads.map(|(config, reader)| Head { config, reader }).collect(),
+            heads: heads.map(head).collect(),
             uncertainty: uncertainty.map(|known| UncertaintyFile::write(known, folder)).transpose()?,
             statistics: self.statistics.clone(),
             mapping: self.mapping.clone(),
-            golden: self.golden_outputs(),
+            golden: self.golden_answers(),
         };
         write_json(&folder.join(OBJECTIVES), &objectives)
     }
@@ -195,19 +210,6 @@ impl RewardModelFolder {
             _ => objective.levels.iter().map(|level| format!("{}={level}", objective.name)).collect(),
         };
         self.schema.objectives().iter().zip(&self.heads).flat_map(of_head).collect()
-    }
-
-    fn golden_outputs(&self) -> Vec<Golden> {
-        let answers: Vec<Exchange<'_>> =
-            self.golden.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
-        let golden = self.golden.iter().zip(self.model.outputs(&answers));
-        golden
-            .map(|((prompt, response), outputs)| Golden {
-                prompt: prompt.clone(),
-                response: response.clone(),
-                outputs,
-            })
-            .collect()
     }
 
     /// Reads what [`RewardModelFolder::write_into`] wrote, and computes the written answers again.
@@ -243,18 +245,20 @@ impl RewardModelFolder {
     ) -> Result<(Self, Option<UncertaintyFile>), LmError> {
         let n_outputs = file.n_outputs();
         let Objectives { objectives: schema, heads, uncertainty, statistics, mapping, golden } = file;
-        let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
-            heads.into_iter().map(|head| (head.config, head.reader)).unzip();
         let mut first = 0;
-        let parts = heads.iter().zip(&readers).zip(schema.n_levels()).zip(n_outputs).zip(classifier.heads);
-        let weights = parts.map(|((((head, reader), n_levels), n), mlp)| {
+        let parts = heads.iter().zip(schema.n_levels()).zip(n_outputs).zip(classifier.heads);
+        let weights = parts.map(|(((head, n_levels), n), mlp)| {
             // A matrix of its own: a slice of another is multiplied in another order.
             let rows = classifier.score.weight.val().narrow(1, first, n).into_data();
             let score = linear(Tensor::from_data(rows, device));
             first += n;
-            RewardHead::from_parts(head.kind.clone(), n_levels, mlp, score, &reader.thresholds())
+            let read = head.reader.thresholds();
+            let thresholds = if head.thresholds.is_empty() { &read } else { &head.thresholds };
+            RewardHead::from_parts(head.config.kind.clone(), n_levels, mlp, score, thresholds)
         });
         let model = MultiHeadRewardModel { model: classifier.model, heads: weights.collect() };
+        let (heads, readers): (Vec<HeadConfig>, Vec<HeadReader>) =
+            heads.into_iter().map(|head| (head.config, head.reader)).unzip();
         let tokens = golden.iter().map(|golden| (golden.prompt.clone(), golden.response.clone())).collect();
         let model = Self {
             config,
@@ -282,47 +286,12 @@ impl RewardModelFolder {
         let owner = Owner {
             folder,
             path: &folder.join(OBJECTIVES),
-            hidden_size: self.config.hidden_size,
+            config: &self.config,
             schema: &self.schema,
             heads: &self.heads,
         };
         self.uncertainty = file.map(|file| file.read(&owner, device)).transpose()?;
         Ok(self)
-    }
-
-    /// Whether the model puts out what it put out when it was written.
-    fn check_golden(&self, path: &Path, golden: &[Golden]) -> Result<(), LmError> {
-        let wrong = |found: String, expected: String| LmError::Config {
-            path: path.into(),
-            field: "golden",
-            found,
-            expected,
-        };
-        let n_tokens = self.config.vocab_size as u32;
-        let context = self.config.max_position_embeddings;
-        for Golden { prompt, response, .. } in golden {
-            let n = prompt.len() + response.len();
-            let unknown = prompt.iter().chain(response).find(|token| **token >= n_tokens);
-            if prompt.is_empty() || response.is_empty() || n > context || unknown.is_some() {
-                let found = unknown.map_or(format!("{n} tokens"), |token| format!("token {token}"));
-                return Err(wrong(found, format!("up to {context} tokens below {n_tokens}")));
-            }
-        }
-        for (index, (found, golden)) in self.golden_outputs().iter().zip(golden).enumerate() {
-            let [found, expected] = [found, golden].map(|golden| golden.outputs.concat());
-            let differ = |(found, expected): (&f64, &f64)| {
-                // Written so that what is not a number differs.
-                let close = (found - expected).abs() <= GOLDEN_TOLERANCE * expected.abs().max(1.0);
-                !close
-            };
-            if found.len() != expected.len() || found.iter().zip(&expected).any(differ) {
-                return Err(wrong(
-                    format!("outputs {found:?} for answer {}", index + 1),
-                    format!("{expected:?}, which the model put out when it was written"),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// The class probabilities of answers given as tokens: `[answer][objective][level]`.
@@ -357,6 +326,9 @@ pub(crate) fn check_heads(
         return wrong(format!("readers of {} heads", readers.len()), format!("those of {}", heads.len()));
     }
     for ((objective, head), reader) in schema.objectives().iter().zip(heads).zip(readers) {
+        if head.hidden_size == Some(0) {
+            return wrong(format!("{}: hidden_size: 0", objective.name), "at least 1".into());
+        }
         if let Some((setting, found, expected)) = head.kind.mistake() {
             return wrong(format!("{}: {setting}: {found}", objective.name), expected.into());
         }

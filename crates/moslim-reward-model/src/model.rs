@@ -55,6 +55,15 @@ impl MultiHeadRewardModel {
         self
     }
 
+    /// The model with another head in the place of one.
+    ///
+    /// # Panics
+    /// If it has no such head.
+    pub fn with_head(mut self, index: usize, head: RewardHead) -> Self {
+        self.heads[index] = head;
+        self
+    }
+
     /// The same backbone with fresh heads of the same kinds.
     pub fn with_fresh_heads(&self, heads: &[HeadConfig], rng: &mut impl Rng) -> Self {
         let device = self.device();

@@ -175,6 +175,12 @@ impl TrainingSet {
         drawn
     }
 
+    /// Whether there is a label or a pair for a head.
+    pub fn teaches(&self, head: usize) -> bool {
+        self.answers.iter().any(|answer| answer.targets[head].is_some())
+            || self.pairs.iter().any(|pair| pair.objective == head)
+    }
+
     /// The number of answers and pairs.
     pub fn len(&self) -> usize {
         self.answers.len() + self.pairs.len()

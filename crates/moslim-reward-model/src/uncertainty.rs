@@ -5,7 +5,7 @@ mod weights;
 
 use burn::tensor::Tensor;
 use moslim_lm::{Exchange, in_parallel};
-use moslim_reward_mapping::ClassProbabilities;
+use moslim_reward_mapping::{ClassProbabilities, mean_and_deviation};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -49,18 +49,23 @@ fn draws() -> usize {
     16
 }
 
+/// More opinions are not believed.
+const MOST_OPINIONS: usize = 4096;
+
 impl UncertaintyConfig {
     /// The setting that is out of its range, what was found, and what was expected.
     pub(crate) fn mistake(&self) -> Option<(&'static str, f64, &'static str)> {
         match *self {
-            Self::Laplace { draws, .. } if draws == 0 || draws % 2 == 1 => {
-                Some(("uncertainty.draws", draws as f64, "an even number of draws"))
+            Self::Laplace { draws, .. } if draws == 0 || draws % 2 == 1 || draws > MOST_OPINIONS => {
+                Some(("uncertainty.draws", draws as f64, "an even number of draws up to 4096"))
             }
-            Self::Laplace { prior_precision: Some(found), .. } if !(found > 0.0 && found.is_finite()) => {
-                Some(("uncertainty.prior_precision", found, "a finite number above 0"))
+            Self::Laplace { prior_precision: Some(found), .. } if !(1e-12..=1e12).contains(&found) => {
+                Some(("uncertainty.prior_precision", found, "from 1e-12 to 1e12"))
             }
-            Self::HeadEnsemble { members } | Self::ModelEnsemble { members } if members < 2 => {
-                Some(("uncertainty.members", members as f64, "at least 2"))
+            Self::HeadEnsemble { members } | Self::ModelEnsemble { members }
+                if !(2..=MOST_OPINIONS).contains(&members) =>
+            {
+                Some(("uncertainty.members", members as f64, "from 2 to 4096"))
             }
             _ => None,
         }
@@ -111,9 +116,7 @@ impl Judgement {
         let of_head = |head: usize| {
             let levels: Vec<f64> =
                 self.opinions.iter().map(|opinion| expected_level(&opinion.0[head])).collect();
-            let n = levels.len().max(1) as f64;
-            let mean = levels.iter().sum::<f64>() / n;
-            (levels.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / n).sqrt()
+            if levels.is_empty() { 0.0 } else { mean_and_deviation(&levels).1 }
         };
         (0..self.probabilities.0.len()).map(of_head).collect()
     }

@@ -8,6 +8,10 @@ use moslim_data::{
     split_by_prompt,
 };
 use moslim_testbed::{LabelOptions, MissingPattern, Split, World};
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
+
+use moslim_reward_model::FitConfig;
 
 use crate::manifest::PLAIN_TEXT;
 use crate::{DataFile, DataRecipe, Error, Recipe};
@@ -105,6 +109,7 @@ impl Datasets {
                     }
                 }
                 let world = World::new(*world, recipe.seed);
+                recipe.reward_model.heads(&world.schema()).map_err(Error::fit("reward_model"))?;
                 let clean = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
                 let n_prompts = recipe.policy.max_steps * recipe.policy.prompts_per_step;
                 Ok(Self {
@@ -138,7 +143,16 @@ impl Datasets {
                     )),
                 })
             }
-            DataRecipe::Files { objectives, labeled, mapping, on_error, pairs, held_out_share, .. } => {
+            DataRecipe::Files {
+                objectives,
+                labeled,
+                mapping,
+                on_error,
+                pairs,
+                held_out_share,
+                judge: judge_config,
+                ..
+            } => {
                 if labeled.paths().is_empty() {
                     return Err(Error::Unusable {
                         place: "data.labeled".into(),
@@ -168,10 +182,12 @@ impl Datasets {
                             .into(),
                     });
                 };
-                check_pairs(recipe, &schema, answers.is_empty(), &summary)?;
-                let (train, held_out) = Labeled { answers, pairs }.split(*held_out_share, recipe.seed);
+                let fits = [("reward_model", &recipe.reward_model), ("data.judge", judge_config.as_ref())];
+                check_pairs(fits, &schema, answers.is_empty(), &summary)?;
+                let (train, held_out) =
+                    Labeled { answers, pairs }.split(*held_out_share, split_seed(recipe.seed, 0));
                 // Half of the held-out questions teach the judge, the other half measures everything.
-                let (measured, judge) = held_out.split(0.5, recipe.seed.wrapping_add(1));
+                let (measured, judge) = held_out.split(0.5, split_seed(recipe.seed, 1));
                 for (part, records) in [("training", &train), ("judge", &judge), ("evaluation", &measured)] {
                     if records.is_empty() {
                         return Err(Error::Unusable {
@@ -222,6 +238,14 @@ impl Datasets {
     }
 }
 
+/// The seed of a division, which has nothing to do with that of `moslim data split` with the seed of the recipe: what is left of
+/// one division would be no sample for another by the same numbers.
+fn split_seed(seed: u64, division: u64) -> u64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(u64::MAX - division);
+    rng.next_u64()
+}
+
 fn prompts(questions: Vec<String>) -> Vec<Prompt> {
     questions.into_iter().map(Prompt::from).collect()
 }
@@ -231,22 +255,25 @@ fn plain_text_files(recipe: &Recipe) -> Result<Vec<DataFile>, Error> {
     files.map(|path| DataFile::of(PLAIN_TEXT, path, path)).collect()
 }
 
-/// Refuses pairs alone where no head learns from them.
+/// Refuses pairs alone where no head of a reward model learns from them.
 fn check_pairs(
-    recipe: &Recipe,
+    fits: [(&'static str, &FitConfig); 2],
     schema: &ObjectiveSchema,
     without_answers: bool,
     summary: &str,
 ) -> Result<(), Error> {
-    let heads = recipe.reward_model.heads(schema)?;
-    match without_answers && heads.iter().all(|head| !head.kind.compares()) {
-        false => Ok(()),
-        true => Err(Error::Unusable {
-            place: "data.pairs".into(),
-            found: summary.into(),
-            expected: "labels; \"label\" makes two labelled answers of a pair, and a head of the kind bradley_terry \
-                       learns from pairs"
-                .into(),
-        }),
+    for (table, fit) in fits {
+        let heads = fit.heads(schema).map_err(Error::fit(table))?;
+        if without_answers && heads.iter().all(|head| !head.kind.compares()) {
+            return Err(Error::Unusable {
+                place: "data.pairs".into(),
+                found: summary.into(),
+                expected: format!(
+                    "labels; \"label\" makes two labelled answers of a pair, and a {table}.head of the kind bradley_terry \
+                     learns from pairs"
+                ),
+            });
+        }
     }
+    Ok(())
 }

@@ -43,8 +43,13 @@ pub enum Error {
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// The training of a reward model.
-    #[error("reward_model: {0}")]
-    Fit(#[from] FitError),
+    #[error("{table}: {source}")]
+    Fit {
+        /// The table of the recipe.
+        table: &'static str,
+        /// What is wrong.
+        source: FitError,
+    },
     /// Scoring.
     #[error(transparent)]
     Reward(#[from] RewardError),
@@ -133,6 +138,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A setting of this table of the recipe.
+    pub(crate) fn fit(table: &'static str) -> impl FnOnce(FitError) -> Self {
+        move |source| Self::Fit { table, source }
+    }
+
     /// Attaches the path to an I/O error.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -3,7 +3,7 @@
 use moslim_data::{Prompt, Request};
 use moslim_eval::classification::expected_level;
 use moslim_lm::Exchange;
-use moslim_reward_mapping::{ClassProbabilities, ClassStats, RewardMapping};
+use moslim_reward_mapping::{ClassProbabilities, ClassStats, RewardMapping, mean_and_deviation};
 use moslim_reward_model::{HeadKind, HeadReader, Readout, RewardModelFolder, messages};
 use serde::Serialize;
 
@@ -11,6 +11,9 @@ use crate::Error;
 use crate::stages::check_context;
 
 /// Why an answer has its score.
+///
+/// The penalty on what a request leaves open ([`UnaskedAnchor`](moslim_reward_mapping::UnaskedAnchor)) compares the answers of a
+/// whole batch, and belongs to training alone.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The prompt as the model reads it, without any request.
@@ -56,7 +59,7 @@ pub struct HeadExplanation {
     pub expected_level_before_isotonic: Option<f64>,
     /// The probability of every level.
     pub probabilities: Vec<f64>,
-    /// Mean and deviation of every level's probability over the calibration set.
+    /// Mean and deviation of every level's probability over answers that the model was trained on.
     pub statistics: Option<Vec<ClassStats>>,
     /// The mean level under the probabilities, counted from 0.
     pub expected_level: f64,
@@ -151,9 +154,7 @@ impl Explanation {
 
 impl OpinionScores {
     fn of(scores: Vec<f64>) -> Self {
-        let n = scores.len() as f64;
-        let mean = scores.iter().sum::<f64>() / n;
-        let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / n;
-        Self { scores, mean, deviation: variance.sqrt() }
+        let (mean, deviation) = mean_and_deviation(&scores);
+        Self { scores, mean, deviation }
     }
 }

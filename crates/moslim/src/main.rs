@@ -32,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// All stages of a recipe: start policy, reward model, policy, evaluation, report
-    Train(Stage),
+    Train(Train),
     /// The start policy only: plain text and answers, without any request
     Sft(Stage),
     /// Reward models alone: train, measure, classify
@@ -80,15 +80,21 @@ struct PlanArguments {
 }
 
 #[derive(Args)]
+struct Train {
+    #[command(flatten)]
+    stage: Stage,
+    /// Replaces an earlier run in the same folder
+    #[arg(long)]
+    overwrite: bool,
+}
+
+#[derive(Args)]
 struct Stage {
     #[command(flatten)]
     recipe: RecipeArguments,
     /// The run folder [default: runs/NAME-OF-THE-RECIPE]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Replaces an earlier run in the same folder
-    #[arg(long)]
-    overwrite: bool,
     /// Where tensors live: flex (the CPU), cuda:0 or tch, as far as built in
     #[arg(long, default_value = moslim::default_device())]
     device: String,
@@ -126,10 +132,10 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Train(stage) => {
+        Command::Train(Train { stage, overwrite }) => {
             let folder = stage.folder();
             if moslim::holds_a_run(&folder)? {
-                match stage.overwrite {
+                match overwrite {
                     true => std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?,
                     false => return Err(Error::RunExists(folder).into()),
                 }

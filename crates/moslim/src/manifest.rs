@@ -41,6 +41,9 @@ struct StageData {
 /// What files for pretraining hold.
 pub(crate) const PLAIN_TEXT: &str = "plain text";
 
+/// How the files of a reward model are called that learns further objectives.
+pub(crate) const GROWN: &str = "reward model";
+
 /// The manifest's file in the run folder.
 const MANIFEST: &str = "manifest.json";
 

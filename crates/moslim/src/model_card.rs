@@ -6,7 +6,7 @@ use moslim_data::{PromptCodec, Request, Turn};
 use moslim_reward_model::HeadConfig;
 use serde_json::Value;
 
-use crate::manifest::PLAIN_TEXT;
+use crate::manifest::{GROWN, PLAIN_TEXT};
 use crate::run::{
     ADAPTER_FOLDER, JUDGE_FOLDER, POLICY_FOLDER, REWARD_ADAPTER_FOLDER, REWARD_MODEL_FOLDER, START_FOLDER,
 };
@@ -98,7 +98,10 @@ pub(crate) fn model_card(
     part: Part,
     results: Option<&Value>,
 ) -> Result<String, Error> {
-    let base = Base::of(run)?;
+    let base = match datasets.files.iter().find(|file| file.what.starts_with(GROWN)) {
+        Some(file) if part == Part::RewardModel => Base::grown(&file.name),
+        _ => Base::of(run)?,
+    };
     let license = base.license.iter().map(|license| format!("license: {license}"));
     // An adapter belongs to the model in `start/`, which is the base only if nothing was trained before.
     let hub_name = base.hub_name.filter(|_| !part.is_adapter() || !trains_the_start(&run.recipe));
@@ -162,6 +165,12 @@ struct Base {
 }
 
 impl Base {
+    /// A reward model that learned more.
+    fn grown(file: &str) -> Self {
+        let folder = Path::new(file).parent().unwrap_or(Path::new(file)).display();
+        Self { description: format!("The reward model in `{folder}`."), license: None, hub_name: None }
+    }
+
     fn of(run: &Run) -> Result<Self, Error> {
         match &run.recipe.model {
             ModelRecipe::New { hidden_size, num_hidden_layers, .. } => Ok(Self {
@@ -238,7 +247,11 @@ fn data(run: &Run, datasets: &Datasets) -> String {
     };
     let of_texts = recipe.pretraining.as_ref().and_then(|pretraining| pretraining.license.as_deref());
     let rows = datasets.files.iter().map(|file| {
-        let license = if file.what == PLAIN_TEXT { of_texts } else { license };
+        let license = match file.what.as_str() {
+            PLAIN_TEXT => of_texts,
+            what if what.starts_with(GROWN) => None,
+            _ => license,
+        };
         let name = file.name.rsplit('/').next().unwrap_or_default();
         let name = if file.name.starts_with("hf://") { &file.name } else { name };
         let (bytes, hash) = (file.bytes.to_string(), format!("`{}`", file.sha256));

@@ -107,6 +107,14 @@ impl RewardCommand {
 impl Model {
     fn read(&self) -> anyhow::Result<RewardModelFolder> {
         let (folder, device) = (moslim::model_folder(&self.model)?, moslim::device(&self.device)?);
+        let inner = folder.join("reward-model");
+        if !folder.join("config.json").exists() && inner.exists() {
+            bail!(
+                "{}: the folder of a run, expected that of a model, such as {}",
+                folder.display(),
+                inner.display()
+            );
+        }
         Ok(match &self.adapter {
             None => RewardModelFolder::read(&folder, &device)?,
             Some(adapter) => {

@@ -241,10 +241,18 @@ impl Run {
         let mut kept = String::new();
         if n_lines > 0 {
             let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+            let n_found = text.lines().count();
+            if n_found < n_lines {
+                return Err(Error::Unusable {
+                    place: path.display().to_string(),
+                    found: format!("{n_found} lines"),
+                    expected: format!("{n_lines}, as when the checkpoint was written"),
+                });
+            }
             kept.extend(text.split_inclusive('\n').take(n_lines));
         }
-        let mut file = File::create(&path).map_err(Error::io(&path))?;
-        file.write_all(kept.as_bytes()).map_err(Error::io(&path))?;
+        write_whole(&path, kept.as_bytes())?;
+        let file = File::options().append(true).open(&path).map_err(Error::io(&path))?;
         Ok(JsonLines { file, path, n_lines })
     }
 }

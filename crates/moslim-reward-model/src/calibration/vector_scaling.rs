@@ -8,7 +8,7 @@ use crate::calibration::{Labels, Readout};
 /// Vector scaling (Guo et al. 2017, section 4.2): the `scale` and `bias` for which `softmax(scale ∘ logits +
 /// bias)` fits best.
 ///
-/// With `x = logits / T`, T of [`fit_temperature`](crate::temperature), and `scale = r / T`, minimises
+/// With `x = logits / T`, T of [`fit_temperature`](crate::fit_temperature), and `scale = r / T`, minimises
 ///
 /// ```text
 /// −Σ_i w_i Σ_c q_ic ln softmax(r ∘ x_i + b)_c + (‖r − 1‖² + ‖b‖²) / 2n

@@ -83,12 +83,7 @@ impl FitConfig {
     /// # Errors
     /// If a head is named that is no objective's, or a setting is out of its range.
     pub fn heads(&self, schema: &ObjectiveSchema) -> Result<Vec<HeadConfig>, FitError> {
-        if let Some(ValidationConfig { share, .. }) = self.validation
-            && !(share > 0.0 && share < 1.0)
-        {
-            let expected = "above 0 and below 1".into();
-            return Err(FitError { setting: "validation.share", found: share.to_string(), expected });
-        }
+        self.check_steps()?;
         if let Some((setting, found, expected)) =
             self.uncertainty.as_ref().and_then(UncertaintyConfig::mistake)
         {
@@ -109,7 +104,48 @@ impl FitConfig {
                 return Err(FitError { setting: "hidden_size", found: "0".into(), expected });
             }
         }
+        let metric = self.validation.map(|validation| validation.metric_for_best_model);
+        if metric == Some(Metric::Mae) && heads.iter().all(|head| head.kind.compares()) {
+            return Err(FitError {
+                setting: "validation.metric_for_best_model",
+                found: "mae".into(),
+                expected: "loss or intensity_accuracy, since heads of pairs have no distance to a label"
+                    .into(),
+            });
+        }
         Ok(heads)
+    }
+
+    /// Whether the steps at which something happens can be.
+    fn check_steps(&self) -> Result<(), FitError> {
+        let wrong = |setting, found: String, expected: &str| {
+            Err(FitError { setting, found, expected: expected.into() })
+        };
+        if !(self.num_train_epochs > 0.0 && self.num_train_epochs.is_finite()) {
+            return wrong("num_train_epochs", self.num_train_epochs.to_string(), "a finite number above 0");
+        }
+        if self.save_steps == Some(0) {
+            return wrong("save_steps", "0".into(), "at least 1");
+        }
+        let Some(ValidationConfig { share, eval_steps, early_stopping_patience, .. }) = self.validation
+        else {
+            return Ok(());
+        };
+        if !(share > 0.0 && share < 1.0) {
+            return wrong("validation.share", share.to_string(), "above 0 and below 1");
+        }
+        if eval_steps == Some(0) {
+            return wrong("validation.eval_steps", "0".into(), "at least 1");
+        }
+        match (early_stopping_patience, eval_steps) {
+            (Some(0), _) => wrong("validation.early_stopping_patience", "0".into(), "at least 1"),
+            (Some(found), None) => wrong(
+                "validation.early_stopping_patience",
+                found.to_string(),
+                "validation.eval_steps beside it, or there is one look alone",
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// The number of steps over so many answers and pairs.

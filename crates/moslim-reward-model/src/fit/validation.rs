@@ -13,15 +13,15 @@ use crate::{
     Label, LossAggregation, MultiHeadRewardModel, Target, TrainingSet, label_weights, masked_losses,
 };
 
-/// What a model is worth on validation answers. A measure without answers is NaN.
+/// What a model is worth on validation answers. A measure without answers is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// The loss that is trained on; with learned uncertainties the sum of the heads' means.
-    pub loss: f64,
+    pub loss: Option<f64>,
     /// See [`Metric::IntensityAccuracy`].
-    pub intensity_accuracy: f64,
+    pub intensity_accuracy: Option<f64>,
     /// See [`Metric::Mae`].
-    pub mae: f64,
+    pub mae: Option<f64>,
 }
 
 impl Validation {
@@ -61,25 +61,26 @@ impl Validation {
                 accuracies.push(hits.iter().filter(|hit| **hit).count() as f64 / hits.len() as f64);
             }
             if !distance.is_empty() {
-                distances.push(mean(&distance));
+                distances.extend(mean(&distance));
             }
         }
-        let loss = losses.flatten().map_or(f64::NAN, |loss| loss.into_scalar::<f32>().into());
+        let loss = losses.flatten().map(|loss| loss.into_scalar::<f32>().into());
         Self { loss, intensity_accuracy: mean(&accuracies), mae: mean(&distances) }
     }
 
-    /// The measure, so that lower is better.
+    /// The measure, so that lower is better; infinitely bad if there is none.
     pub fn badness(&self, metric: Metric) -> f64 {
-        match metric {
+        let found = match metric {
             Metric::Loss => self.loss,
-            Metric::IntensityAccuracy => -self.intensity_accuracy,
+            Metric::IntensityAccuracy => self.intensity_accuracy.map(|accuracy| -accuracy),
             Metric::Mae => self.mae,
-        }
+        };
+        found.filter(|badness| !badness.is_nan()).unwrap_or(f64::INFINITY)
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Which of the models seen so far is the best, and whether to go on.
@@ -130,8 +131,11 @@ mod tests {
             calibration: Default::default(),
         };
         let looks = [(1.0, 0.5), (0.8, 0.4), (0.9, 0.6), (0.8, 0.3)];
-        let looks =
-            looks.map(|(loss, intensity_accuracy)| Validation { loss, intensity_accuracy, mae: f64::NAN });
+        let looks = looks.map(|(loss, accuracy)| Validation {
+            loss: Some(loss),
+            intensity_accuracy: Some(accuracy),
+            mae: None,
+        });
         let all = |metric| {
             let mut selection = Selection::default();
             let seen: Vec<(bool, bool)> = looks
@@ -147,5 +151,26 @@ mod tests {
         let (yes, no) = (true, false);
         assert_eq!(all(Metric::Loss), (vec![(yes, no), (yes, no), (no, no), (no, yes)], 2));
         assert_eq!(all(Metric::IntensityAccuracy), (vec![(yes, no), (no, no), (yes, no), (no, no)], 3));
+    }
+
+    #[test]
+    fn a_measure_that_is_missing_is_never_the_best_and_survives_a_file() {
+        let look = |loss| Validation { loss, intensity_accuracy: Some(0.5), mae: None };
+        let mut selection = Selection::default();
+        let config = ValidationConfig {
+            share: 0.1,
+            eval_steps: Some(10),
+            metric_for_best_model: Metric::Loss,
+            early_stopping_patience: None,
+            calibration: Default::default(),
+        };
+        let seen: Vec<bool> = [None, Some(f64::NAN), Some(2.0), None, Some(1.0)]
+            .into_iter()
+            .zip(1..)
+            .map(|(loss, step)| selection.see(step, look(loss), &config).0)
+            .collect();
+        assert_eq!(seen, [true, false, true, false, true]);
+        let written = serde_json::to_string(&selection).unwrap();
+        assert_eq!(serde_json::from_str::<Selection>(&written).unwrap(), selection);
     }
 }

@@ -11,8 +11,8 @@ use crate::RewardModelFolder;
 /// The heads' linear maps, as transformers and this crate name them.
 const SCORE: &str = "score";
 
-/// The heads' own layers, which transformers does not have.
-const LAYERS: &str = "heads";
+/// The heads' own layers, which transformers does not have, as this crate names them: `heads.0.up`, `heads.0.down`.
+const LAYERS: &str = "heads.";
 
 impl RewardModelFolder {
     /// Writes the adapter of the backbone with the heads into an existing folder, for the language model that it was trained on:
@@ -22,13 +22,14 @@ impl RewardModelFolder {
     /// # Errors
     /// If a file cannot be written.
     pub fn write_adapter_into(&self, lora: &LoraConfig, folder: &Path) -> Result<(), LmError> {
-        let has_layers = self.heads.iter().any(|head| head.hidden_size.is_some());
         let mut modules = lora.modules_to_save.clone().unwrap_or_default();
         modules.push(SCORE.into());
-        modules.extend(has_layers.then(|| LAYERS.into()));
+        for (index, _) in self.heads.iter().enumerate().filter(|(_, head)| head.hidden_size.is_some()) {
+            modules.extend(["up", "down"].map(|map| format!("{LAYERS}{index}.{map}")));
+        }
         let lora =
             LoraConfig { modules_to_save: Some(modules), task_type: Some("SEQ_CLS".into()), ..lora.clone() };
-        lora.save_adapter(folder, &self.classifier())?;
+        lora.tied(self.config.tie_word_embeddings).save_adapter(folder, &self.classifier())?;
         self.write_objectives(folder)?;
         self.tokenizer.write(folder)
     }
@@ -47,9 +48,10 @@ impl RewardModelFolder {
         let mut of_backbone = lora.clone();
         let modules = lora.modules_to_save.iter().flatten();
         let modules: Vec<String> =
-            modules.filter(|name| *name != SCORE && *name != LAYERS).cloned().collect();
+            modules.filter(|name| *name != SCORE && !name.starts_with(LAYERS)).cloned().collect();
         of_backbone.modules_to_save = (!modules.is_empty()).then_some(modules);
         let decoder = of_backbone.put_on(base.model, folder)?.decoder().clone();
+        lora.check_size(folder, file.n_head_weights(base.config.hidden_size))?;
         let mut classifier = file.empty(decoder, base.config.hidden_size, device);
         lora.load_adapter(&mut classifier, folder)?;
         let (model, uncertainty) = Self::assembled(file, classifier, base.config, folder, device)?;

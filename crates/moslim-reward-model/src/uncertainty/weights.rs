@@ -6,10 +6,10 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use moslim_data::ObjectiveSchema;
-use moslim_lm::{LmError, check_file_size, load_weights_from, save_weights_as};
+use moslim_lm::{LmError, ModelConfig, check_file_size, load_weights_from, save_weights_as};
 use serde::{Deserialize, Serialize};
 
-use super::{EnsembleMember, HeadPosterior, Uncertainty};
+use super::{EnsembleMember, HeadPosterior, MOST_OPINIONS, Uncertainty};
 use crate::folder::check_heads;
 use crate::head::{HeadMlp, linear};
 use crate::{HeadConfig, HeadReader, RewardHead, RewardModelFolder};
@@ -24,9 +24,6 @@ pub(crate) enum UncertaintyFile {
 }
 
 const WEIGHTS: &str = "uncertainty.safetensors";
-
-/// More opinions are not believed.
-const MOST: usize = 4096;
 
 #[derive(Module, Debug)]
 struct Posteriors {
@@ -55,7 +52,7 @@ pub(crate) struct Owner<'a> {
     pub folder: &'a Path,
     /// The file that says what it is.
     pub path: &'a Path,
-    pub hidden_size: usize,
+    pub config: &'a ModelConfig,
     pub schema: &'a ObjectiveSchema,
     pub heads: &'a [HeadConfig],
 }
@@ -97,7 +94,8 @@ impl UncertaintyFile {
 
     /// Reads what [`write`](Self::write) wrote.
     pub(crate) fn read(self, owner: &Owner<'_>, device: &Device) -> Result<Uncertainty, LmError> {
-        let Owner { folder, path, hidden_size: d, schema, heads } = *owner;
+        let Owner { folder, path, config, schema, heads } = *owner;
+        let d = config.hidden_size;
         let weights = folder.join(WEIGHTS);
         let wrong = |found: String, expected: String| LmError::Config {
             path: path.into(),
@@ -110,14 +108,14 @@ impl UncertaintyFile {
             Self::HeadEnsemble { readers } => readers.len(),
             Self::ModelEnsemble { members } => *members,
         };
-        if n == 0 || n > MOST {
-            return Err(wrong(format!("{n} opinions"), format!("1 to {MOST}")));
+        if n == 0 || n > MOST_OPINIONS {
+            return Err(wrong(format!("{n} opinions"), format!("1 to {MOST_OPINIONS}")));
         }
         let outputs: Vec<usize> =
             heads.iter().zip(schema.n_levels()).map(|(h, n)| h.kind.n_outputs(n)).collect();
         match self {
             Self::Laplace { draws, seed } => {
-                let numbers = |m: &usize| (d * d + d + m * m + m + 1) as f64;
+                let numbers = |m: &usize| (d * d + 2 * d + m * m + m + 1) as f64;
                 check_file_size(&weights, outputs.iter().map(numbers).sum())?;
                 let zeros = |m: &usize| HeadPosterior::zeros(d, *m, device);
                 let mut posteriors = Posteriors { heads: outputs.iter().map(zeros).collect() };
@@ -164,10 +162,13 @@ impl UncertaintyFile {
                 let read = |member: usize| {
                     let folder = member_folder(folder, member);
                     let (model, _) = RewardModelFolder::read_parts(&folder, device)?;
-                    match model.schema == *schema {
+                    let ModelConfig { vocab_size, max_position_embeddings, .. } = model.config;
+                    let reads_the_same = (vocab_size, max_position_embeddings)
+                        == (config.vocab_size, config.max_position_embeddings);
+                    match model.schema == *schema && reads_the_same {
                         true => Ok(model),
                         false => Err(wrong(
-                            format!("other objectives in {}", folder.display()),
+                            format!("other objectives or another vocabulary in {}", folder.display()),
                             "those of the model itself".into(),
                         )),
                     }

@@ -65,6 +65,8 @@ fn every_kind_of_head_survives_its_folder() {
                 json!({"0": "count=0", "1": "count=1", "2": "count=2", "3": "count=3", "4": "shout=0", "5": "shout=1"})
             };
             assert_eq!(config.get("id2label"), hidden_size.is_none().then_some(&names));
+            let n = names.as_object().unwrap().len() + usize::from(hidden_size.is_some());
+            assert_eq!(config["num_labels"], n, "layers of their own must not be left out in silence");
         }
     }
 }

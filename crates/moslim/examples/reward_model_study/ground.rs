@@ -110,6 +110,29 @@ impl Ground {
         records
     }
 
+    /// Half as many prompts with two labelled answers each, so that heads of pairs can learn from the same answers.
+    pub fn paired(&self, n: usize, stream: u64, noise: f64) -> Vec<LabeledResponse> {
+        let first = self.labeled(Split::Train, n / 2, stream, noise, false);
+        let n_levels = self.schema.n_levels();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ (stream << 8));
+        let mut records = Vec::with_capacity(n);
+        for record in first {
+            let gold = [5, 5, 2].map(|n| rng.random_range(0..n));
+            let question = &record.prompt.question;
+            let response =
+                self.world.answer_with_levels(question, gold, &mut rng).expect("a question of the world");
+            let levels = (self.relabel)(&gold, n_levels[0]).into_iter().zip(&record.levels).zip(&n_levels);
+            let levels = levels.map(|((level, other), n)| {
+                let noisy =
+                    if rng.random_bool(noise) { (level + rng.random_range(1..*n)) % n } else { level };
+                other.map(|_| noisy)
+            });
+            let second = LabeledResponse::new(question.clone(), response, levels.collect());
+            records.extend([record, second]);
+        }
+        records
+    }
+
     pub fn set(&self, heads: &[HeadConfig], records: &[LabeledResponse]) -> TrainingSet {
         TrainingSet::new(&self.tokenizer, &self.schema, heads, records, &[]).expect("words of the world")
     }

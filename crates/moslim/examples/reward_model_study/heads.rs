@@ -1,7 +1,6 @@
 //! Kinds of heads, ways to put their losses together, numbers of levels.
 
 use moslim_reward_model::{FitConfig, HeadConfig, HeadKind, LossAggregation};
-use moslim_testbed::Split;
 
 use crate::Arguments;
 use crate::ground::{Found, Ground, optimizer};
@@ -34,7 +33,7 @@ fn of_heads(
     config: &FitConfig,
 ) -> Vec<Found> {
     let heads = vec![HeadConfig { kind: kind.clone(), hidden_size: None }; ground.schema.len()];
-    let records = ground.labeled(Split::Train, n, 1, noise, false);
+    let records = ground.paired(n, 1, noise);
     let set = ground.set(&heads, &records);
     let folder = ground.trained(ground.fresh(&heads, 0), &heads, &set, &records, config, 0);
     ground.measure(&folder, arguments, noise)

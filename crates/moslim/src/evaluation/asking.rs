@@ -1,12 +1,13 @@
 //! Asking a policy for levels on held-out questions, and judging what it answers.
 
 use moslim_data::{Level, Prompt, Request};
+use moslim_eval::classification::most_probable;
 use moslim_eval::controllability::{Judged, ObjectiveControl, controllability, cross_talk};
 use moslim_eval::stats::mean;
 use moslim_lm::{SamplingParams, TokenRng};
 use rand::{Rng, RngExt};
 
-use super::judge::{Judge, most_probable};
+use super::judge::Judge;
 use crate::run::Purpose;
 use crate::{Datasets, Error, MappedReward, PolicyFolder, Run};
 

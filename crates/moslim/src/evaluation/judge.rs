@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use moslim_data::{Comparison, LabeledResponse, Level, Objective, Prompt};
-use moslim_eval::classification::{Classified, ComparedReport, HeadReport, expected_level};
+use moslim_eval::classification::{Classified, ComparedReport, HeadReport, expected_level, most_probable};
 use moslim_reward_model::{Judgement, RewardModelFolder};
 use moslim_testbed::{Gold, World};
 use rand::Rng;
@@ -74,16 +74,6 @@ impl Judge {
     }
 }
 
-/// The most probable level, the lowest of equal ones.
-pub(super) fn most_probable(probabilities: &[f64]) -> Level {
-    (0..probabilities.len()).fold(
-        0,
-        |best, level| {
-            if probabilities[level] > probabilities[best] { level } else { best }
-        },
-    )
-}
-
 /// How well every head of a reward model classifies the run's held-out answers, which neither the reward model nor the
 /// judge has learned from.
 pub(super) fn head_reports(
@@ -141,15 +131,13 @@ pub fn measure_heads(
 pub fn agreement(
     one: &RewardModelFolder,
     other: &RewardModelFolder,
-    records: &[LabeledResponse],
+    answers: &[(&Prompt, &str)],
 ) -> Result<Vec<f64>, Error> {
-    let answers: Vec<(&Prompt, &str)> =
-        records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
-    let [one_says, other_says] = [classify(one, &answers)?, classify(other, &answers)?];
+    let [one_says, other_says] = [classify(one, answers)?, classify(other, answers)?];
     let of_head = |head: usize| {
         let pairs = one_says.iter().zip(&other_says);
         let same = pairs.filter(|(a, b)| most_probable(&a.0[head]) == most_probable(&b.0[head]));
-        same.count() as f64 / records.len() as f64
+        same.count() as f64 / answers.len() as f64
     };
     Ok((0..one.schema.len()).map(of_head).collect())
 }

@@ -35,13 +35,17 @@ impl AddObjective {
         let mut run = self.stage.run()?;
         run.resume = self.resume;
         let old_folder = moslim::model_folder(&self.model)?;
+        let old = RewardModelFolder::read(&old_folder, &run.device)?;
         let datasets = Datasets::of(&run.recipe)?;
         let datasets = moslim::add_objectives(&run, datasets, &old_folder, !self.without_rehearsal)?;
-        let old = RewardModelFolder::read(&old_folder, &run.device)?;
         let new = RewardModelFolder::read(&run.reward_model_folder(), &run.device)?;
         let held_out = fitting_labeled(&run, &new.config, &new.tokenizer, &datasets.held_out)?;
         let (resamples, seed) = (run.recipe.evaluation.resamples, run.recipe.seed);
-        let agreement = agreement(&old, &new, &held_out.answers)?;
+        let pairs = held_out.pairs.iter().flat_map(|pair| {
+            [&pair.chosen, &pair.rejected].map(|response| (&pair.prompt, response.as_str()))
+        });
+        let answers = held_out.answers.iter().map(|answer| (&answer.prompt, answer.response.as_str()));
+        let agreement = agreement(&old, &new, &answers.chain(pairs).collect::<Vec<_>>())?;
         let before = Report::of(&old, &under(&held_out, old.schema.len()), resamples, seed)?;
         let after = Report::of(&new, &held_out, resamples, seed)?;
         let mut out = std::io::stdout().lock();

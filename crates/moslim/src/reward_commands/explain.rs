@@ -11,7 +11,7 @@ use moslim_reward_model::Readout;
 
 use super::Model;
 
-/// Explains the score of one answer.
+/// Explains the score of one answer, without the penalty on what a request leaves open, which compares answers of training.
 #[derive(Args)]
 pub struct Explain {
     #[command(flatten)]
@@ -108,7 +108,7 @@ fn of_head(head: &HeadExplanation, formula: &str) -> String {
             if outputs.len() == levels.len() { format!("  {}", output(level)) } else { String::new() };
         let statistics = head.statistics.as_ref().map_or(String::new(), |statistics| {
             let of_level = statistics[level];
-            format!("  calibration set: mean {:.4} std {:.4}", of_level.mean, of_level.std)
+            format!("  over training answers: mean {:.4} std {:.4}", of_level.mean, of_level.std)
         });
         let _ = writeln!(text, "  {name:>12}{output}  p {:.4}{statistics}", probabilities[level]);
     }

@@ -38,12 +38,22 @@ impl Score {
             if line.trim().is_empty() {
                 continue;
             }
-            rows.push(Row::read(&line).map_err(|problem| anyhow!("{}: {problem}", place()))?);
+            rows.push(Row::read(index + 1, &line).map_err(|problem| anyhow!("{}: {problem}", place()))?);
             if rows.len() == self.batch_size as usize {
                 self.write_scored(&model, std::mem::take(&mut rows), &mut out)?;
             }
         }
         self.write_scored(&model, rows, &mut out)
+    }
+
+    fn classify(&self, model: &RewardModelFolder, rows: &[Row]) -> Result<Vec<Judgement>, moslim::Error> {
+        let answers: Vec<(&Prompt, &str)> =
+            rows.iter().map(|row| (&row.prompt, row.response.as_str())).collect();
+        if self.uncertainty {
+            return classify_with_opinions(model, &answers);
+        }
+        let alone = |probabilities| Judgement { probabilities, opinions: vec![] };
+        Ok(classify(model, &answers)?.into_iter().map(alone).collect())
     }
 
     fn write_scored(
@@ -52,14 +62,12 @@ impl Score {
         rows: Vec<Row>,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let answers: Vec<(&Prompt, &str)> =
-            rows.iter().map(|row| (&row.prompt, row.response.as_str())).collect();
-        let classified: Vec<Judgement> = match self.uncertainty {
-            true => classify_with_opinions(model, &answers)?,
-            false => {
-                let alone = |probabilities| Judgement { probabilities, opinions: vec![] };
-                classify(model, &answers)?.into_iter().map(alone).collect()
+        let classified = match self.classify(model, &rows) {
+            Err(_) if rows.len() > 1 => {
+                // One by one, so that what can be scored is, and the line that cannot is named.
+                return rows.into_iter().try_for_each(|row| self.write_scored(model, vec![row], out));
             }
+            classified => classified.with_context(|| rows.first().map_or(String::new(), Row::place))?,
         };
         for (Row { mut fields, .. }, answer) in rows.into_iter().zip(classified) {
             let levels = names(&model.schema).into_iter().zip(&answer.probabilities.0);
@@ -80,14 +88,20 @@ impl Score {
 
 /// A line to be scored.
 struct Row {
+    /// Its number, counted from 1.
+    line: usize,
     fields: Map<String, Value>,
     prompt: Prompt,
     response: String,
 }
 
 impl Row {
-    fn read(line: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    fn place(&self) -> String {
+        format!("standard input:{}", self.line)
+    }
+
+    fn read(line: usize, text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let Value::Object(fields) = value else { return Err(format!("{value}, expected an object")) };
         let field = |name: &str| fields.get(name).ok_or_else(|| format!("missing field `{name}`"));
         let prompt = field("prompt")?;
@@ -96,6 +110,6 @@ impl Row {
         })?;
         let response = field("response")?;
         let response = response.as_str().ok_or_else(|| format!("response: {response}, expected a text"))?;
-        Ok(Self { response: response.into(), prompt, fields })
+        Ok(Self { line, response: response.into(), prompt, fields })
     }
 }

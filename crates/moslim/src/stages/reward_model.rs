@@ -12,8 +12,8 @@ use std::path::Path;
 use burn::module::Module;
 use moslim_data::ObjectiveSchema;
 use moslim_reward_model::{
-    ComparedExchange, FitConfig, FitStep, HeadConfig, LabeledExchange, MultiHeadRewardModel, Selection,
-    Trainer, TrainingSet, UncertaintyConfig, Validation,
+    Backbone, ComparedExchange, FitConfig, FitStep, HeadConfig, LabeledExchange, MultiHeadRewardModel,
+    Selection, Trainer, TrainingSet, UncertaintyConfig, Validation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,14 @@ struct Sets {
     validation_tokens: TrainingSet,
 }
 
+/// What came of a training.
+struct Trained {
+    /// The best model looked at, or the last.
+    chosen: MultiHeadRewardModel,
+    /// The last, where another was better.
+    last: Option<MultiHeadRewardModel>,
+}
+
 /// A stage on its data: what every model of it is trained and finished with.
 struct Stage<'a> {
     run: &'a Run,
@@ -103,7 +111,9 @@ struct Stage<'a> {
 }
 
 fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>, origin: Origin) -> Result<(), Error> {
-    let heads = origin.heads(training.config.heads(&datasets.schema)?);
+    let table = if training.part == Part::Judge { "data.judge" } else { "reward_model" };
+    let heads = training.config.heads(&datasets.schema).map_err(Error::fit(table))?;
+    let heads = origin.heads(heads);
     let sets = sets(run, &datasets.schema, &heads, training, &origin)?;
     let stage = Stage { run, datasets, training, heads, origin, sets };
     let n_models = match training.config.uncertainty {
@@ -124,10 +134,15 @@ fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>, origin: Or
 
 impl Stage<'_> {
     /// Trains the model, or one of several.
-    fn train_model(&self, member: usize) -> Result<(MultiHeadRewardModel, Checkpoints), Error> {
+    fn train_model(&self, member: usize) -> Result<(Trained, Checkpoints), Error> {
         let Self { run, datasets, training, heads, origin, sets } = self;
+        // A backbone that stays as it is needs no adapter.
+        let backbone = match training.config.backbone {
+            Backbone::Frozen => origin.model.clone(),
+            Backbone::Trained => run.with_adapter(origin.model.clone(), member)?,
+        };
         let fresh = MultiHeadRewardModel::new(
-            &run.with_adapter(origin.model.clone(), member)?,
+            &backbone,
             origin.config.hidden_size,
             &datasets.schema,
             heads,
@@ -156,7 +171,7 @@ impl Stage<'_> {
         progressed: Progressed,
         checkpoints: &Checkpoints,
         log: &str,
-    ) -> Result<MultiHeadRewardModel, Error> {
+    ) -> Result<Trained, Error> {
         let Self { run, datasets, sets, .. } = self;
         let Training { stage, config, .. } = *self.training;
         let names: Vec<&str> =
@@ -179,7 +194,7 @@ impl Stage<'_> {
             let is_last = step.step == step.total_steps;
             let number = step.step;
             log.push(&LogLine::Step(step))?;
-            let every = |n: Option<usize>| n.is_some_and(|n| number.is_multiple_of(n.max(1)));
+            let every = |n: Option<usize>| n.is_some_and(|n| number.is_multiple_of(n));
             if let Some(validation) = &config.validation
                 && validation.eval_steps.is_some()
                 && (is_last || every(validation.eval_steps))
@@ -198,11 +213,16 @@ impl Stage<'_> {
             run.progress.say(&format!(
                 "{stage}: the best of the looks was after step {step} of {}: loss {:.3}, accuracy {:.3}",
                 trainer.total_steps(),
-                seen.loss,
-                seen.intensity_accuracy
+                seen.loss.unwrap_or(f64::NAN),
+                seen.intensity_accuracy.unwrap_or(f64::NAN)
             ));
         }
-        Ok(best.unwrap_or_else(|| trainer.model().clone()))
+        let last = trainer.model().clone();
+        let is_last = selection.best.is_none_or(|(step, _)| step == trainer.steps_done());
+        Ok(match best.filter(|_| !is_last) {
+            None => Trained { chosen: last, last: None },
+            Some(best) => Trained { chosen: best, last: Some(last) },
+        })
     }
 }
 
@@ -243,6 +263,32 @@ fn sets(
                 expected: "some in every part; add data or change validation.share".into(),
             });
         }
+    }
+    if training.config.total_steps(training_tokens.len()) == 0 {
+        return Err(Error::Unusable {
+            place: format!("{}: num_train_epochs", training.stage),
+            found: format!("{}, no step", training.config.num_train_epochs),
+            expected: format!("a step at least, of {} answers and pairs", training_tokens.len()),
+        });
+    }
+    for (index, objective) in schema.objectives().iter().enumerate() {
+        if !training_tokens.teaches(index) {
+            let name = &objective.name;
+            run.progress.say(&format!("{}: nothing teaches {name}: no label or pair for it", training.stage));
+        }
+    }
+    let n_unused = training_texts.pairs.len()
+        - training_texts
+            .pairs
+            .iter()
+            .filter(|pair| schema.index_of(&pair.objective).is_some_and(|index| heads[index].kind.compares()))
+            .count();
+    if n_unused > 0 {
+        run.progress.say(&format!(
+            "{}: {n_unused} of {} pairs teach nothing, since no head learns from pairs of their objective",
+            training.stage,
+            training_texts.pairs.len()
+        ));
     }
     Ok(Sets { training: training_texts, validation, training_tokens, validation_tokens })
 }

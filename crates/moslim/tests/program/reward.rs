@@ -90,6 +90,20 @@ fn a_reward_model_is_trained_measured_and_asked() {
         let message = failure(&score(line, &[]), 1);
         assert!(message.contains(expected), "{message}");
     }
+    // What is too long is named by its line, and what stands before it is scored.
+    let short = json!({"prompt": "its food ?", "response": "plum ."}).to_string();
+    let long = json!({"prompt": "its food ?", "response": "plum ".repeat(3000)}).to_string();
+    let refused = score(&format!("{short}\n\n{short}\n{long}\n{short}\n"), &[]);
+    let message = failure(&refused, 1);
+    assert!(
+        message.contains("standard input:4: answer 1: ") && message.contains("expected at most"),
+        "{message}"
+    );
+    assert_eq!(String::from_utf8(refused.stdout).unwrap().lines().count(), 2);
+    // The folder of the run instead of the model's.
+    let message = failure(&moslim(&["reward", "eval", "--model", out.to_str().unwrap(), "--data", data]), 1);
+    assert!(message.contains("the folder of a run, expected that of a model, such as"), "{message}");
+
     let unlabelled = data.replace("some", "none");
     std::fs::write(&unlabelled, r#"{"prompt": "p", "response": "r", "labels": {}}"#).unwrap();
     let message = failure(&moslim(&["reward", "eval", "--model", model, "--data", &unlabelled]), 1);

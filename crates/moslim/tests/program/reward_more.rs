@@ -196,6 +196,23 @@ fn a_trained_model_learns_another_objective_and_keeps_its_own() {
         (&json!("ordinal"), &json!("softmax"))
     );
 
+    let into_itself = command(&["reward", "add-objective", "truthfulqa", "--quiet", "--out"])
+        .arg(out)
+        .arg("--model")
+        .arg(&old)
+        .args([
+            "--set",
+            &labelled,
+            "--set",
+            &format!("data.objectives={kindness}"),
+            "--set",
+            "pretraining.files=[]",
+        ])
+        .output()
+        .unwrap();
+    let message = failure(&into_itself, 1);
+    assert!(message.contains("which the run would replace, expected another --out"), "{message}");
+
     let message = failure(&add("none", r#"[{name="harmlessness",scale=[0,1]}]"#, &[], &[]), 1);
     assert!(message.contains("labelled.jsonl:1") && message.contains("kindness"), "{message}");
     let renamed = std::fs::read_to_string(&data).unwrap().replace("kindness", "helpfulness");
@@ -213,14 +230,17 @@ fn an_adapter_keeps_its_heads() {
     let lora = [
         "lora={r=4,lora_alpha=8.0,target_modules=\"all-linear\"}",
         "reward_model.optimizer.learning_rate=1e-2",
-        "reward_model.heads={honesty={kind=\"ordinal\"}}",
+        "reward_model.heads={honesty={kind=\"ordinal\"},harmlessness={kind=\"softmax\",hidden_size=4}}",
         "reward_model.uncertainty={laplace={}}",
     ];
     let merged = fitted(&start, &lora);
     let adapter = merged.with_file_name("reward-model-adapter");
     let config: Value =
         serde_json::from_str(&std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap()).unwrap();
-    assert_eq!((&config["task_type"], &config["modules_to_save"]), (&json!("SEQ_CLS"), &json!(["score"])));
+    assert_eq!(
+        (&config["task_type"], &config["modules_to_save"]),
+        (&json!("SEQ_CLS"), &json!(["score", "heads.2.up", "heads.2.down"]))
+    );
     let file = std::fs::read(adapter.join("adapter_model.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
     assert_eq!(tensors.tensor("base_model.model.score.weight").unwrap().shape(), [5 + 1 + 2, 16]);

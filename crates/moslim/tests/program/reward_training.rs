@@ -50,7 +50,32 @@ fn heads_of_several_kinds_are_chosen_and_calibrated_on_answers_kept_from_trainin
             && !out.join("checkpoints").join("reward_model").exists()
     );
 
+    // The last model is kept beside the best.
+    let last = out.join("reward-model-last");
+    assert_ne!(read(&last.join("objectives.json"))["golden"], Value::Null);
+    assert_success(&tiny("reward fit", out, &[]).output().unwrap());
+    assert!(!last.exists(), "one of an earlier try is none of this one");
+
     let wrong = |change: &str| failure(&tiny("reward fit", out, &[change]).output().unwrap(), 1);
+    for (change, expected) in [
+        ("reward_model.num_train_epochs=0.001", "num_train_epochs: 0.001, no step, expected a step at least"),
+        (
+            "reward_model.num_train_epochs=-1.0",
+            "reward_model: num_train_epochs: -1, expected a finite number above 0",
+        ),
+        ("reward_model.save_steps=0", "reward_model: save_steps: 0, expected at least 1"),
+        (
+            "reward_model.validation={share=0.5,early_stopping_patience=2}",
+            "validation.early_stopping_patience: 2, expected validation.eval_steps beside it",
+        ),
+        (
+            r#"reward_model={head={kind={bradley_terry={}}},validation={share=0.5,eval_steps=1,metric_for_best_model="mae"}}"#,
+            "reward_model",
+        ),
+    ] {
+        let message = wrong(change);
+        assert!(message.contains(expected), "{message}");
+    }
     let message = wrong(r#"reward_model.heads={helpfullness={kind="ordinal"}}"#);
     assert!(
         message.contains("reward_model: heads: helpfullness, expected helpfulness, honesty"),

@@ -67,7 +67,7 @@ fn a_run_writes_models_results_and_a_page_and_its_policy_answers() {
     assert_eq!(answer.stdout, moslim(&want).stdout, "the seed decides the answer");
 
     let before = without_times(results);
-    assert_success(&tiny("eval", &out, &[ablation]).arg("--overwrite").output().unwrap());
+    assert_success(&tiny("eval", &out, &[ablation]).output().unwrap());
     assert_eq!(without_times(self::results(&out)), before, "the ablations are part of an evaluation alone");
 }
 

@@ -99,7 +99,11 @@ impl Checkpoints {
     pub(super) fn remove(&self) -> Result<(), Error> {
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.folder)(error)),
-            _ => Ok(()),
+            _ => {
+                // The folder of all checkpoints goes with the last of them.
+                let _ = self.folder.parent().map(std::fs::remove_dir);
+                Ok(())
+            }
         }
     }
 
@@ -132,6 +136,7 @@ fn settings(run: &Run, config: &FitConfig, files: &[DataFile]) -> String {
     config.save_steps = None;
     recipe.insert("reward_model".into(), toml::Value::try_from(config).expect("a configuration is a table"));
     let recipe = toml::to_string(&recipe).expect("a table serializes");
-    let files = files.iter().map(|file| format!("file {} {} {}\n", file.name, file.bytes, file.sha256));
+    let files =
+        files.iter().map(|file| format!("{} {} {} {}\n", file.what, file.name, file.bytes, file.sha256));
     files.fold(recipe, |text, file| text + &file)
 }

@@ -9,7 +9,7 @@ use moslim_reward_model::{
     RewardModelFolder, Target, Uncertainty,
 };
 
-use super::{Stage, uncertainty};
+use super::{Stage, Trained, uncertainty};
 use crate::mapped_reward::write_reward_model;
 use crate::model_card::{CARD, Part, model_card};
 use crate::run::REWARD_ADAPTER_FOLDER;
@@ -19,16 +19,20 @@ use crate::{Error, LoraRecipe};
 /// Answers that probabilities and their statistics are fitted to at most; means and deviations need no more.
 const MAX_ANSWERS: usize = 2000;
 
+/// Labels with which a reader is calibrated that was calibrated before.
+const ENOUGH_LABELS: usize = 50;
+
 /// Answers whose outputs are written beside the weights.
 const GOLDEN_ANSWERS: usize = 3;
 
 /// Fits the readers of the heads and the uncertainty, and writes the folder; all models but the first are members of an ensemble.
-pub(super) fn write(stage: &Stage<'_>, models: Vec<MultiHeadRewardModel>) -> Result<(), Error> {
+pub(super) fn write(stage: &Stage<'_>, trained: Vec<Trained>) -> Result<(), Error> {
     let fitting = Fitting::of(stage)?;
-    let with_adapter = models[0].valid();
-    let mut folders = models
+    let with_adapter = trained[0].chosen.valid();
+    let last = trained[0].last.clone();
+    let mut folders = trained
         .into_iter()
-        .map(|model| folder(stage, &fitting, model.merged().valid()))
+        .map(|trained| folder(stage, &fitting, trained.chosen.merged().valid()))
         .collect::<Result<Vec<_>, Error>>()?
         .into_iter();
     let mut first = folders.next().expect("a stage trains a model");
@@ -39,6 +43,18 @@ pub(super) fn write(stage: &Stage<'_>, models: Vec<MultiHeadRewardModel>) -> Res
     };
     let card = model_card(stage.run, stage.datasets, stage.training.part, None)?;
     write_reward_model(stage.training.folder, &first, &card)?;
+    let name = stage.training.folder.file_name().unwrap_or_default().to_string_lossy();
+    let last_folder = stage.training.folder.with_file_name(format!("{name}-last"));
+    match last {
+        Some(last) => {
+            write_reward_model(&last_folder, &folder(stage, &fitting, last.merged().valid())?, &card)?;
+        }
+        // Of an earlier try.
+        None if last_folder.exists() => {
+            std::fs::remove_dir_all(&last_folder).map_err(Error::io(&last_folder))?;
+        }
+        None => {}
+    }
     let is_judge = stage.training.part == Part::Judge;
     match &stage.run.recipe.lora {
         Some(lora) if !is_judge && stage.origin.grown.is_none() => {
@@ -68,15 +84,8 @@ fn folder(
     model: MultiHeadRewardModel,
 ) -> Result<RewardModelFolder, Error> {
     let outputs = model.outputs(&fitting.exchanges());
-    let mut readers = fitting.readers(&model, &outputs, &model.outputs(&fitting.kept_exchanges()));
-    if let Some(grown) = &stage.origin.grown {
-        // A head that nobody told anything new is read as before.
-        for (index, reader) in
-            grown.from.readers.iter().enumerate().filter(|(index, _)| !fitting.labels(*index))
-        {
-            readers[index] = reader.clone();
-        }
-    }
+    let kept_outputs = model.outputs(&fitting.kept_exchanges());
+    let readers = fitting.readers(&model, &outputs, &kept_outputs, stage.origin.readers());
     // The statistics come from the answers the model is trained on: they say how its probabilities are spread.
     let probabilities: Vec<ClassProbabilities> = outputs
         .iter()
@@ -130,13 +139,6 @@ impl<'a> Fitting<'a> {
         })
     }
 
-    /// Whether an answer has a label for a head.
-    fn labels(&self, head: usize) -> bool {
-        let labelled = |answer: &LabeledExchange| answer.targets[head].is_some();
-        self.answers.iter().chain(&self.kept).any(labelled)
-            || self.pairs.iter().any(|pair| pair.objective == head)
-    }
-
     /// The answers that the model was trained on.
     pub(super) fn exchanges(&self) -> Vec<Exchange<'_>> {
         let pairs = self.pairs.iter().flat_map(ComparedExchange::exchanges);
@@ -149,17 +151,27 @@ impl<'a> Fitting<'a> {
     }
 
     /// The readers of a model with these outputs for [`exchanges`](Self::exchanges) and [`kept_exchanges`](Self::kept_exchanges).
+    ///
+    /// The first heads have readers already, and keep them unless there are enough labels to calibrate them again.
     pub(super) fn readers(
         &self,
         model: &MultiHeadRewardModel,
         outputs: &[Vec<Vec<f64>>],
         kept_outputs: &[Vec<Vec<f64>>],
+        given: &[HeadReader],
     ) -> Vec<HeadReader> {
         let (trained, kept) = (targets(&self.answers), targets(&self.kept));
         let of_head = |(index, head): (usize, &RewardHead)| {
-            let scores: Vec<f64> = outputs.iter().map(|outputs| outputs[index][0]).collect();
-            let reader = HeadReader::of_training(head, &Labelled::of(index, outputs, &trained), &scores);
-            reader.calibrated(self.calibration, &Labelled::of(index, kept_outputs, &kept))
+            let kept = Labelled::of(index, kept_outputs, &kept);
+            match given.get(index) {
+                Some(reader) if kept.labels.len() < ENOUGH_LABELS => reader.clone(),
+                Some(reader) => reader.clone().calibrated(self.calibration, &kept),
+                None => {
+                    let scores: Vec<f64> = outputs.iter().map(|outputs| outputs[index][0]).collect();
+                    let labelled = Labelled::of(index, outputs, &trained);
+                    HeadReader::of_training(head, &labelled, &scores).calibrated(self.calibration, &kept)
+                }
+            }
         };
         model.heads().iter().enumerate().map(of_head).collect()
     }

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use moslim_data::ObjectiveSchema;
-use moslim_reward_model::RewardModelFolder;
+use moslim_reward_model::{Backbone, RewardModelFolder};
 
 use super::origin::Origin;
 use super::{of_reward_model, train_one};
+use crate::manifest::GROWN;
 use crate::stages::timed;
 use crate::{DataFile, Datasets, Error, Run};
 
@@ -25,6 +26,16 @@ pub fn add_objectives(
     model: &Path,
     rehearsal: bool,
 ) -> Result<Datasets, Error> {
+    let folder = run.reward_model_folder();
+    if let (Ok(one), Ok(other)) = (model.canonicalize(), folder.canonicalize())
+        && one == other
+    {
+        return Err(Error::Unusable {
+            place: "--model".into(),
+            found: format!("{}, which the run would replace", model.display()),
+            expected: "another --out".into(),
+        });
+    }
     let from = RewardModelFolder::read(model, &run.device.clone().autodiff())?;
     let schema = joined(&from.schema, &datasets.schema, model)?;
     let mut datasets = datasets.under(schema);
@@ -32,12 +43,17 @@ pub fn add_objectives(
     for file in ["objectives.json", "model.safetensors"] {
         let path = model.join(file);
         if path.exists() {
-            let what = if rehearsal { "reward model, rehearsed" } else { "reward model" };
-            datasets.files.push(DataFile::of(what, &path, &path)?);
+            let what = if rehearsal { format!("{GROWN}, rehearsed") } else { GROWN.into() };
+            datasets.files.push(DataFile::of(&what, &path, &path)?);
         }
     }
-    let folder = run.reward_model_folder();
-    let origin = Origin::grown(from, rehearsal);
+    if from.uncertainty.is_some() && run.recipe.reward_model.uncertainty.is_none() {
+        run.progress
+            .say("the model's uncertainty is not kept; reward_model.uncertainty gives the larger model one");
+    }
+    // Where the backbone stays, the heads do too.
+    let is_frozen = run.recipe.reward_model.backbone == Backbone::Frozen;
+    let origin = Origin::grown(from, rehearsal && !is_frozen);
     timed(run, "reward_model", || {
         train_one(run, &datasets, &of_reward_model(run, &datasets, &folder), origin)
     })?;

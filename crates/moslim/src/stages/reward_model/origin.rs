@@ -1,7 +1,7 @@
 //! What a reward model starts from: the start policy, or a reward model that gets further heads.
 
 use moslim_lm::{CausalLm, ModelConfig, Tokenizer};
-use moslim_reward_model::{HeadConfig, RewardModelFolder};
+use moslim_reward_model::{HeadConfig, HeadReader, RewardModelFolder};
 
 use crate::stages::policy::read_start;
 use crate::{Error, Run};
@@ -38,6 +38,11 @@ impl Origin {
             model: CausalLm::of_decoder(from.model.decoder().clone()),
             grown: Some(Grown { from, rehearsal }),
         }
+    }
+
+    /// The readers of the heads that a grown model has already.
+    pub(super) fn readers(&self) -> &[HeadReader] {
+        self.grown.as_ref().map_or(&[], |grown| &grown.from.readers)
     }
 
     /// The heads of the recipe, with those that a grown model has in place of its first.

@@ -111,6 +111,19 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// The mean of the opinions' probabilities, the predictive distribution; the model's own without opinions.
+    pub fn mean_probabilities(&self) -> ClassProbabilities {
+        if self.opinions.is_empty() {
+            return self.probabilities.clone();
+        }
+        let n = self.opinions.len() as f64;
+        let of_level = |head: usize, level: usize| {
+            self.opinions.iter().map(|opinion| opinion.0[head][level]).sum::<f64>() / n
+        };
+        let heads = self.probabilities.0.iter().enumerate();
+        ClassProbabilities(heads.map(|(head, p)| (0..p.len()).map(|c| of_level(head, c)).collect()).collect())
+    }
+
     /// How far the opinions on every objective lie apart: the standard deviation of their expected levels; 0 without opinions.
     pub fn level_deviations(&self) -> Vec<f64> {
         let of_head = |head: usize| {

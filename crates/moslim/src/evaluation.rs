@@ -16,7 +16,7 @@ use crate::run::{POLICY_FOLDER, read_log};
 use crate::stages::{PolicyLogStep, read_policy, read_reward, read_start, with_fitting_held_out};
 use crate::{Datasets, Error, PolicyFolder, Run};
 
-pub use judge::{agreement, measure_heads, measure_pairs};
+pub use judge::{Opinion, agreement, measure_heads, measure_pairs};
 
 use asking::{Measured, measure, measure_briefly};
 use judge::Judge;

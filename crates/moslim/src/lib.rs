@@ -20,7 +20,7 @@ mod start_model;
 pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
 pub use error::Error;
-pub use evaluation::{agreement, measure_heads, measure_pairs};
+pub use evaluation::{Opinion, agreement, measure_heads, measure_pairs};
 pub use explanation::{Explanation, HeadExplanation, OpinionScores};
 pub use hub::{HubError, data_files, model_folder};
 pub use manifest::DataFile;

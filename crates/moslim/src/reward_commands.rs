@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
-use moslim::{Datasets, Labeled, data_files, fitting_labeled};
+use moslim::{Datasets, Labeled, Opinion, data_files, fitting_labeled};
 use moslim_data::{ObjectiveSchema, Pairs, PreferenceData, ReadOptions};
 use moslim_reward_model::RewardModelFolder;
 
@@ -80,6 +80,9 @@ pub struct Eval {
     /// Makes two labelled answers of a pair
     #[arg(long)]
     label_pairs: bool,
+    /// Measures the mean of all opinions, such as those of the members of an ensemble, instead of the model's own
+    #[arg(long)]
+    mean: bool,
     /// Draws of the prompts that intervals come from
     #[arg(long, default_value = "1000")]
     resamples: usize,
@@ -146,7 +149,8 @@ impl Fit {
         moslim::train_reward_model(&run, &datasets)?;
         let model = RewardModelFolder::read(&run.reward_model_folder(), &run.device)?;
         let held_out = fitting_labeled(&run, &model.config, &model.tokenizer, &datasets.held_out)?;
-        let report = Report::of(&model, &held_out, run.recipe.evaluation.resamples, run.recipe.seed)?;
+        let resamples = run.recipe.evaluation.resamples;
+        let report = Report::of(&model, &held_out, Opinion::Own, resamples, run.recipe.seed)?;
         report.print(self.json)
     }
 }
@@ -154,6 +158,9 @@ impl Fit {
 impl Eval {
     fn run(&self) -> anyhow::Result<()> {
         let model = self.model.read()?;
+        if self.mean && model.uncertainty.is_none() {
+            return Err(self.model.without_opinions());
+        }
         let options = ReadOptions {
             objectives: Some(model.schema.clone()),
             mapping: self.mapping.as_deref().map(read_mapping).transpose()?,
@@ -171,7 +178,8 @@ impl Eval {
                 names(&model.schema).join(", ")
             );
         }
-        let report = Report::of(&model, &data, self.resamples, 0)?;
+        let opinion = if self.mean { Opinion::Mean } else { Opinion::Own };
+        let report = Report::of(&model, &data, opinion, self.resamples, 0)?;
         if let Some(path) = &self.html {
             moslim::write_whole(path, report.page().as_bytes())?;
         }

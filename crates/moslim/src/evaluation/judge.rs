@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use moslim_data::{Comparison, LabeledResponse, Level, Objective, Prompt};
 use moslim_eval::classification::{Classified, ComparedReport, HeadReport, expected_level, most_probable};
+use moslim_reward_mapping::ClassProbabilities;
 use moslim_reward_model::{Judgement, RewardModelFolder};
 use moslim_testbed::{Gold, World};
 use rand::Rng;
@@ -82,7 +83,17 @@ pub(super) fn head_reports(
     reward_model: &RewardModelFolder,
 ) -> Result<Vec<HeadReport>, Error> {
     let resamples = run.recipe.evaluation.resamples;
-    measure_heads(reward_model, &datasets.held_out.answers, resamples, &mut run.rng(Purpose::Bootstrap))
+    let answers = &datasets.held_out.answers;
+    measure_heads(reward_model, answers, Opinion::Own, resamples, &mut run.rng(Purpose::Bootstrap))
+}
+
+/// Whose probabilities are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opinion {
+    /// The model's own.
+    Own,
+    /// The mean of all opinions, where there are several.
+    Mean,
 }
 
 /// How well every head of a reward model classifies labelled answers; intervals come from `resamples` draws of the prompts.
@@ -95,18 +106,26 @@ pub(super) fn head_reports(
 pub fn measure_heads(
     reward_model: &RewardModelFolder,
     records: &[LabeledResponse],
+    opinion: Opinion,
     resamples: usize,
     rng: &mut impl Rng,
 ) -> Result<Vec<HeadReport>, Error> {
     let answers: Vec<(&Prompt, &str)> =
         records.iter().map(|record| (&record.prompt, record.response.as_str())).collect();
     let judgements = classify_with_opinions(reward_model, &answers)?;
+    let probabilities: Vec<ClassProbabilities> = judgements
+        .iter()
+        .map(|judgement| match opinion {
+            Opinion::Own => judgement.probabilities.clone(),
+            Opinion::Mean => judgement.mean_probabilities(),
+        })
+        .collect();
     let deviations: Vec<Vec<f64>> = judgements.iter().map(Judgement::level_deviations).collect();
     let prompts = numbered(records.iter().map(|record| &record.prompt));
     let heads = (0..reward_model.schema.len()).map(|objective| {
         let labelled: Vec<usize> =
             (0..records.len()).filter(|&row| records[row].levels[objective].is_some()).collect();
-        let of = |row: &usize| judgements[*row].probabilities.0[objective].clone();
+        let of = |row: &usize| probabilities[*row].0[objective].clone();
         let label = |row: &usize| records[*row].levels[objective].expect("only labelled rows are here");
         let classified = Classified {
             probabilities: labelled.iter().map(of).collect(),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use moslim::{Datasets, Labeled, agreement, fitting_labeled};
+use moslim::{Datasets, Labeled, Opinion, agreement, fitting_labeled};
 use moslim_reward_model::RewardModelFolder;
 use serde_json::{Value, json};
 
@@ -46,8 +46,8 @@ impl AddObjective {
         });
         let answers = held_out.answers.iter().map(|answer| (&answer.prompt, answer.response.as_str()));
         let agreement = agreement(&old, &new, &answers.chain(pairs).collect::<Vec<_>>())?;
-        let before = Report::of(&old, &under(&held_out, old.schema.len()), resamples, seed)?;
-        let after = Report::of(&new, &held_out, resamples, seed)?;
+        let before = Report::of(&old, &under(&held_out, old.schema.len()), Opinion::Own, resamples, seed)?;
+        let after = Report::of(&new, &held_out, Opinion::Own, resamples, seed)?;
         let mut out = std::io::stdout().lock();
         if self.json {
             let mut numbers = after.json()?;

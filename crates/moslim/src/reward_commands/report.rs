@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use moslim::{Labeled, measure_heads, measure_pairs};
+use moslim::{Labeled, Opinion, measure_heads, measure_pairs};
 use moslim_data::Objective;
 use moslim_eval::chart::{HeatMap, LineChart, Series, SeriesStyle, heat_map, line_chart};
 use moslim_eval::classification::{ComparedReport, HeadReport, Measures, SelectiveRisk, SourceReport};
@@ -26,13 +26,14 @@ impl Report {
     pub(super) fn of(
         model: &RewardModelFolder,
         data: &Labeled,
+        opinion: Opinion,
         resamples: usize,
         seed: u64,
     ) -> anyhow::Result<Self> {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         Ok(Self {
             objectives: model.schema.objectives().to_vec(),
-            heads: measure_heads(model, &data.answers, resamples, rng)?,
+            heads: measure_heads(model, &data.answers, opinion, resamples, rng)?,
             pairs: measure_pairs(model, &data.pairs, resamples, rng)?,
         })
     }

@@ -38,29 +38,26 @@ struct Training<'a> {
 
 /// Trains the reward model, and with files the judge, and writes their folders.
 pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    train_one(
-        run,
-        datasets,
-        &of_reward_model(run, datasets, &run.reward_model_folder()),
-        Origin::start(run)?,
-    )?;
-    if let DataRecipe::Files { judge, .. } = &run.recipe.data {
-        train_one(
-            run,
-            datasets,
-            &Training {
-                stage: "judge",
-                part: Part::Judge,
-                folder: &run.judge_folder(),
-                data: &datasets.judge,
-                config: judge,
-                heads: Purpose::JudgeHeads,
-                order: Purpose::JudgeOrder,
-            },
-            Origin::start(run)?,
-        )?;
-    }
-    Ok(())
+    let (reward_model, judge) = (run.reward_model_folder(), run.judge_folder());
+    let reward_model = of_reward_model(run, datasets, &reward_model);
+    let judge = match &run.recipe.data {
+        DataRecipe::Testbed { .. } => None,
+        DataRecipe::Files { judge: config, .. } => Some(Training {
+            stage: "judge",
+            part: Part::Judge,
+            folder: &judge,
+            data: &datasets.judge,
+            config,
+            heads: Purpose::JudgeHeads,
+            order: Purpose::JudgeOrder,
+        }),
+    };
+    let origin = Origin::start(run)?;
+    // What is wrong with either is told before the first is trained.
+    let stage = Stage::prepare(run, datasets, &reward_model, origin.clone())?;
+    let judge = judge.as_ref().map(|judge| Stage::prepare(run, datasets, judge, origin)).transpose()?;
+    stage.train()?;
+    judge.map_or(Ok(()), |judge| judge.train())
 }
 
 fn of_reward_model<'a>(run: &'a Run, datasets: &'a Datasets, folder: &'a Path) -> Training<'a> {
@@ -110,29 +107,39 @@ struct Stage<'a> {
     sets: Sets,
 }
 
-fn train_one(run: &Run, datasets: &Datasets, training: &Training<'_>, origin: Origin) -> Result<(), Error> {
-    let table = if training.part == Part::Judge { "data.judge" } else { "reward_model" };
-    let heads = training.config.heads(&datasets.schema).map_err(Error::fit(table))?;
-    let heads = origin.heads(heads);
-    let sets = sets(run, &datasets.schema, &heads, training, &origin)?;
-    let stage = Stage { run, datasets, training, heads, origin, sets };
-    let n_models = match training.config.uncertainty {
-        Some(UncertaintyConfig::ModelEnsemble { members }) => members,
-        _ => 1,
-    };
-    // Checkpoints go when everything is written: whoever goes on finds those of every model.
-    let mut checkpoints = Vec::new();
-    let mut models = Vec::new();
-    for member in 0..n_models {
-        let (model, of_model) = stage.train_model(member)?;
-        models.push(model);
-        checkpoints.push(of_model);
+impl<'a> Stage<'a> {
+    /// Everything that is known before the first step.
+    fn prepare(
+        run: &'a Run,
+        datasets: &'a Datasets,
+        training: &'a Training<'a>,
+        origin: Origin,
+    ) -> Result<Self, Error> {
+        let table = if training.part == Part::Judge { "data.judge" } else { "reward_model" };
+        let heads = training.config.heads(&datasets.schema).map_err(Error::fit(table))?;
+        let heads = origin.heads(heads);
+        let sets = sets(run, &datasets.schema, &heads, training, &origin)?;
+        Ok(Self { run, datasets, training, heads, origin, sets })
     }
-    finished::write(&stage, models)?;
-    checkpoints.iter().try_for_each(Checkpoints::remove)
-}
 
-impl Stage<'_> {
+    /// Trains the model, and further ones for an ensemble, and writes the folder.
+    fn train(&self) -> Result<(), Error> {
+        let n_models = match self.training.config.uncertainty {
+            Some(UncertaintyConfig::ModelEnsemble { members }) => members,
+            _ => 1,
+        };
+        // Checkpoints go when everything is written: whoever goes on finds those of every model.
+        let mut checkpoints = Vec::new();
+        let mut models = Vec::new();
+        for member in 0..n_models {
+            let (model, of_model) = self.train_model(member)?;
+            models.push(model);
+            checkpoints.push(of_model);
+        }
+        finished::write(self, models)?;
+        checkpoints.iter().try_for_each(Checkpoints::remove)
+    }
+
     /// Trains the model, or one of several.
     fn train_model(&self, member: usize) -> Result<(Trained, Checkpoints), Error> {
         let Self { run, datasets, training, heads, origin, sets } = self;

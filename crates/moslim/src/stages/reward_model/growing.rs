@@ -6,7 +6,7 @@ use moslim_data::ObjectiveSchema;
 use moslim_reward_model::{Backbone, RewardModelFolder};
 
 use super::origin::Origin;
-use super::{of_reward_model, train_one};
+use super::{Stage, of_reward_model};
 use crate::manifest::GROWN;
 use crate::stages::timed;
 use crate::{DataFile, Datasets, Error, Run};
@@ -55,7 +55,7 @@ pub fn add_objectives(
     let is_frozen = run.recipe.reward_model.backbone == Backbone::Frozen;
     let origin = Origin::grown(from, rehearsal && !is_frozen);
     timed(run, "reward_model", || {
-        train_one(run, &datasets, &of_reward_model(run, &datasets, &folder), origin)
+        Stage::prepare(run, &datasets, &of_reward_model(run, &datasets, &folder), origin)?.train()
     })?;
     run.note_data("reward add-objective", &datasets.files)?;
     Ok(datasets)

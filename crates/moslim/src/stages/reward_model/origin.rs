@@ -7,6 +7,7 @@ use crate::stages::policy::read_start;
 use crate::{Error, Run};
 
 /// What a reward model starts from.
+#[derive(Clone)]
 pub(super) struct Origin {
     pub config: ModelConfig,
     pub tokenizer: Tokenizer,
@@ -17,6 +18,7 @@ pub(super) struct Origin {
 }
 
 /// A trained reward model that learns further objectives.
+#[derive(Clone)]
 pub(super) struct Grown {
     pub from: RewardModelFolder,
     /// Whether its heads learn what they put out themselves, where there is no label for them.

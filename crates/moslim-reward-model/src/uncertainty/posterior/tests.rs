@@ -141,3 +141,38 @@ fn the_prior_is_the_one_of_the_largest_evidence() {
     }
     assert_eq!(most_evident(&[0.0], &[1.0], 1.0, 8), 9.0);
 }
+
+#[test]
+fn pairs_regressions_and_imitation_by_hand() {
+    // One input of pairs, x = (1, 0, 0) − (0, 1, 0), margin ½ · distance 2: the gap is 0.5 − 0.1 − 1.
+    let seen = tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]);
+    let pairs = head(HeadKind::BradleyTerry { margin: 0.5 }, 3, tensor([[0.5], [0.1], [0.3]]), &[]);
+    let better = Label { row: 0, what: Said::BetterThan { rejected: 1, distance: 2.0 }, weight: 2.0 };
+    // It stands for three of the data.
+    let posterior = HeadPosterior::fit(&pairs, &seen, &[better], 3.0, Some(LAMBDA));
+    let gap: f64 = 0.5 - 0.1 - 1.0;
+    let slope = 6.0 * gap.exp() / (1.0 + gap.exp()).powi(2);
+    let deviation = |posterior: &HeadPosterior, head: &RewardHead, x: [f32; 3]| {
+        posterior.deviations(head, tensor([x])).remove(0)[0]
+    };
+    // Told from the mean input (½, ½, 0): along (1, −1)/√2 the precision is 2 · slope + λ, elsewhere λ.
+    let expected = (0.5 / (2.0 * slope + LAMBDA)).sqrt();
+    assert!((deviation(&posterior, &pairs, [1.0, 0.0, 0.0]) - expected).abs() < 1e-5);
+    assert!(deviation(&posterior, &pairs, [0.5, 0.5, 0.0]) < 1e-6, "the offset of all scores says nothing");
+
+    // Outputs 0.5 and 0.1 around level 1 of 3: residuals 0.5 + 1 − 2 = −0.5 and 0.1 + 1 − 1 = 0.1, variance 0.13.
+    let regression = head(HeadKind::Regression, 3, tensor([[0.5], [0.1], [0.3]]), &[]);
+    let told = |row, level| Label { row, what: Said::Target(Target::Level(level)), weight: 1.0 };
+    let posterior = HeadPosterior::fit(&regression, &seen, &[told(0, 2.0), told(1, 1.0)], 1.0, Some(LAMBDA));
+    let expected = (1.0 / (1.0 / 0.13 + LAMBDA)).sqrt();
+    assert!((deviation(&posterior, &regression, [1.0, 0.0, 0.0]) - expected).abs() < 1e-5);
+    assert!((deviation(&posterior, &regression, [0.0, 0.0, 1.0]) - LAMBDA.recip().sqrt()).abs() < 1e-5);
+
+    // Imitated outputs 0.7 and 0.1: residuals −0.2 and 0, variance 0.02.
+    let imitated =
+        |row, output| Label { row, what: Said::Target(Target::Outputs(vec![output])), weight: 1.0 };
+    let labels = [imitated(0, 0.7), imitated(1, 0.1)];
+    let posterior = HeadPosterior::fit(&regression, &seen, &labels, 1.0, Some(LAMBDA));
+    let expected = (1.0 / (1.0 / 0.02 + LAMBDA)).sqrt();
+    assert!((deviation(&posterior, &regression, [1.0, 0.0, 0.0]) - expected).abs() < 1e-5);
+}

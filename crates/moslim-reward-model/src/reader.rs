@@ -115,7 +115,8 @@ impl HeadReader {
                 .iter()
                 .map(|outputs| expected_level(&reader.probabilities(outputs)))
                 .collect();
-            Isotonic::fit(&expected, &labelled.labels, &labelled.weights)
+            let [expected, labels, weights] = grouped(&expected, &labelled.labels, &labelled.weights);
+            Isotonic::fit(&expected, &labels, &weights)
         });
         Self { isotonic, ..reader }
     }
@@ -152,6 +153,26 @@ impl HeadReader {
             _ => vec![],
         }
     }
+}
+
+/// Answers of which an isotonic function knows no more than their mean: a few at an end of the scale would make it sure of them.
+const GROUP: usize = 20;
+
+/// The weighted means of x and y over groups of at least [`GROUP`] answers of similar x, and their weights.
+fn grouped(x: &[f64], y: &[f64], weights: &[f64]) -> [Vec<f64>; 3] {
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
+    let n_groups = (x.len() / GROUP).max(1);
+    let mut groups = [vec![], vec![], vec![]];
+    for group in 0..n_groups {
+        let rows = &order[group * x.len() / n_groups..(group + 1) * x.len() / n_groups];
+        let weight: f64 = rows.iter().map(|&row| weights[row]).sum();
+        let mean = |of: &[f64]| rows.iter().map(|&row| of[row] * weights[row]).sum::<f64>() / weight;
+        for (values, value) in groups.iter_mut().zip([mean(x), mean(y), weight]) {
+            values.push(value);
+        }
+    }
+    groups
 }
 
 /// The mean level under the probabilities, counted from 0.
@@ -219,6 +240,30 @@ mod tests {
         let reader = HeadReader::plain(Readout::softmax(3));
         let none = Labelled { outputs: vec![], labels: vec![], weights: vec![] };
         assert_eq!(reader.clone().calibrated(Calibration::Vector, &none), reader);
+    }
+
+    #[test]
+    fn a_few_lucky_answers_make_nothing_sure() {
+        // One answer is far out, and its label the highest; among all others labels are even.
+        let outputs: Vec<Vec<f64>> =
+            (0..40).map(|n| vec![0.0, if n == 39 { 9.0 } else { f64::from(n) / 100.0 }]).collect();
+        let labelled = Labelled {
+            outputs: outputs.iter().map(Vec::as_slice).collect(),
+            labels: (0..40).map(|n| f64::from(n % 2)).collect(),
+            weights: vec![1.0; 40],
+        };
+        let reader = HeadReader::plain(Readout::softmax(2)).calibrated(Calibration::Isotonic, &labelled);
+        // Two groups of 20 with ten labels of each level.
+        let p = reader.probabilities(&outputs[39])[1];
+        assert!((p - 0.5).abs() < 1e-6, "{p}");
+    }
+
+    #[test]
+    fn groups_have_twenty_answers_at_least_by_hand() {
+        let x: Vec<f64> = (0..50).map(|n| f64::from(49 - n)).collect();
+        let y: Vec<f64> = x.iter().map(|x| 2.0 * x).collect();
+        let [mean_x, mean_y, weights] = grouped(&x, &y, &vec![0.5; 50]);
+        assert_eq!((mean_x, mean_y, weights), (vec![12.0, 37.0], vec![24.0, 74.0], vec![12.5, 12.5]));
     }
 
     #[test]

@@ -108,7 +108,8 @@ pub struct RewardHead {
     pub(crate) mlp: Option<HeadMlp>,
     /// `[hidden_size, n_outputs]`, without bias
     pub(crate) score: Linear,
-    /// The first threshold, and the logarithms of the distances of the others, of an ordinal head. `[K − 1]`
+    /// The first threshold, and the logarithms of the distances of the others, of an ordinal head, in units of
+    /// [`THRESHOLD_SPEED`]. `[K − 1]`
     pub(crate) thresholds: Option<Param<Tensor<1>>>,
     #[module(skip)]
     pub(crate) kind: HeadKind,
@@ -137,6 +138,13 @@ impl HeadMlp {
         Self { up, ..Self::zeros(hidden_size, width, device) }
     }
 }
+
+/// How many times as fast thresholds learn as weights.
+///
+/// Adam moves every number by about the learning rate in a step. A score is the sum of many weights, and to be sure of a level the
+/// thresholds must move as far as it does: at the speed of a weight they lag behind, and no level in the middle is ever the
+/// most probable.
+const THRESHOLD_SPEED: f64 = 10.0;
 
 /// Thresholds for which a score of 0 makes all levels equally likely.
 fn even_thresholds(n_levels: usize) -> Vec<f64> {
@@ -177,7 +185,8 @@ impl RewardHead {
         let thresholds = (kind == HeadKind::Ordinal).then(|| {
             let logs =
                 thresholds.windows(2).map(|pair| (pair[1] - pair[0]).max(f64::from(f32::EPSILON)).ln());
-            let values: Vec<f32> = thresholds.iter().take(1).copied().chain(logs).map(|b| b as f32).collect();
+            let values = thresholds.iter().take(1).copied().chain(logs);
+            let values: Vec<f32> = values.map(|b| (b / THRESHOLD_SPEED) as f32).collect();
             let n = values.len();
             Param::from_tensor(Tensor::from_data(TensorData::new(values, [n]), &score.weight.device()))
         });
@@ -199,7 +208,7 @@ impl RewardHead {
 
     /// The thresholds of an ordinal head, ascending. `[1, K − 1]`
     pub(crate) fn ascending_thresholds(&self) -> Option<Tensor<2>> {
-        let thresholds = self.thresholds.as_ref()?.val();
+        let thresholds = self.thresholds.as_ref()?.val() * THRESHOLD_SPEED;
         let [n] = thresholds.dims();
         // b_c = b_0 + Σ_{0 < j ≤ c} exp(g_j)
         let first = thresholds.clone().narrow(0, 0, 1).reshape([1, 1]);

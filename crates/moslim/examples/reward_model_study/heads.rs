@@ -45,7 +45,8 @@ pub fn kinds(arguments: &Arguments) -> Table {
         let ground = Ground::new(arguments, seed);
         for &n in &arguments.answers {
             for &noise in &arguments.noise {
-                for (name, kind) in all_kinds() {
+                for (name, kind) in all_kinds().into_iter().filter(|(name, _)| name.contains(&arguments.kind))
+                {
                     let found = of_heads(&ground, arguments, &kind, n, noise, &config(arguments));
                     let row = format!("{n} answers, noise {noise}: {name}");
                     table.add_found(&row, &ground.schema, &found);
@@ -88,7 +89,9 @@ pub fn levels(arguments: &Arguments) -> Table {
             let ground = Ground::new(arguments, seed).with_levels(n_levels);
             for &n in &arguments.answers {
                 for &noise in &arguments.noise {
-                    for (name, kind) in all_kinds() {
+                    for (name, kind) in
+                        all_kinds().into_iter().filter(|(name, _)| name.contains(&arguments.kind))
+                    {
                         let found = of_heads(&ground, arguments, &kind, n, noise, &config(arguments));
                         let row = format!("K = {n_levels}, {n} answers, noise {noise}: {name}");
                         table.add_found(&row, &ground.schema, &found);

@@ -38,6 +38,9 @@ struct Arguments {
     /// Shares of wrong labels
     #[arg(long, value_delimiter = ',', default_value = "0.0")]
     noise: Vec<f64>,
+    /// Kinds of heads whose names contain this
+    #[arg(long, default_value = "")]
+    kind: String,
     #[arg(long, default_value = "1")]
     seeds: u64,
     /// Unlabelled answers that the backbone reads first

@@ -131,18 +131,25 @@ mod lanes {
 mod tests {
     use std::collections::BTreeSet;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
     use std::thread;
     use std::time::Duration;
 
     use super::*;
+
+    /// All lanes for one test: two tests whose parts wait for each other could each hold one of two lanes for ever.
+    fn alone() -> MutexGuard<'static, ()> {
+        static LANES: Mutex<()> = Mutex::new(());
+        LANES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[test]
     fn two_parts_run_at_once_each_on_a_single_thread() {
         if rayon::current_num_threads() < 2 {
             return;
         }
+        let _alone = alone();
         // Each part waits for the other one: done in turns, they would never end.
         let meeting = Barrier::new(2);
         let seen = in_parallel(&Device::flex().autodiff(), vec![(), ()], |()| {
@@ -165,6 +172,7 @@ mod tests {
         if rayon::current_num_threads() < 2 {
             return;
         }
+        let _alone = alone();
         // The first two parts wait for each other; whichever is done first, the order is that of the parts.
         let first_two = Barrier::new(2);
         let mut taken = Vec::new();

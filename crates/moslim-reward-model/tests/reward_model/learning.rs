@@ -105,3 +105,21 @@ fn a_bootstrap_changes_the_weights_and_keeps_their_mean() {
     assert!((mean - 1.0).abs() < 0.1 && (variance - 1.0).abs() < 0.25, "{mean} {variance}");
     assert!(weights.iter().all(|weight| *weight > 0.0));
 }
+
+#[test]
+fn an_ordinal_head_is_sure_of_levels_in_the_middle() {
+    // Few small steps: weights get far, because a score is the sum of many, and thresholds must keep up.
+    let heads = both(HeadKind::Ordinal);
+    let mut config = config(6.0);
+    config.optimizer.learning_rate = 1.5e-3;
+    let model = fit_heads(&records(1200, 0, |_| [true, true]), &heads, &config);
+    let held_out = records(200, 9, |_| [true, true]);
+    let middle: Vec<f64> = probabilities(&model, &held_out)
+        .iter()
+        .zip(&held_out)
+        .filter(|(_, record)| matches!(record.levels[0], Some(1 | 2)))
+        .map(|(heads, record)| heads[0][record.levels[0].unwrap()])
+        .collect();
+    let sure = middle.iter().sum::<f64>() / middle.len() as f64;
+    assert!(sure > 0.6, "{sure}");
+}

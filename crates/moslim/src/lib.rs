@@ -35,5 +35,4 @@ pub use recipe::{
 pub use run::{Run, holds_a_run, write_whole};
 pub use stages::{
     add_objectives, evaluate, fitting_labeled, optimize_policy, pretrain_and_sft, train, train_reward_model,
-    with_fitting_held_out,
 };

@@ -12,7 +12,7 @@ use crate::{Available, Datasets, Error, Plan, Run};
 
 pub use fitting::fitting_labeled;
 pub(crate) use fitting::{LONGEST_ROLLOUT, check_context};
-pub use policy::with_fitting_held_out;
+pub(crate) use policy::with_fitting_held_out;
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
 pub use reward_model::add_objectives;
 

@@ -73,9 +73,7 @@ impl<T> Measures<T> {
     pub(super) fn from_fn(of: impl FnMut(usize) -> T) -> Self {
         Self::from_array(std::array::from_fn(of))
     }
-}
 
-impl<T> Measures<T> {
     /// What the fields are called, in their order.
     pub const NAMES: [&'static str; N_MEASURES] = [
         "intensity accuracy",

@@ -198,7 +198,7 @@ fn longest_rollouts<'a>(
 ///
 /// # Errors
 /// If one is longer than the model was made for, or none is left.
-pub fn with_fitting_held_out(
+pub(crate) fn with_fitting_held_out(
     run: &Run,
     datasets: &Datasets,
     policy: &PolicyFolder,

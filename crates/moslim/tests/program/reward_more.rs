@@ -254,6 +254,10 @@ fn an_adapter_keeps_its_heads() {
             assert!((one - other).abs() < 1e-4, "{objective} {level}: {one} {other}");
         }
     }
+    // A frozen backbone has no adapter, and one of an earlier try is none of this one.
+    fitted(&start, &[&lora[..], &["reward_model.backbone=\"frozen\""]].concat());
+    assert!(merged.exists() && !adapter.exists());
+    fitted(&start, &lora);
     let mut alone = command(&["reward", "eval", "--data", "x.jsonl", "--model"]);
     failure(&alone.arg(&adapter).output().unwrap(), 1);
 }

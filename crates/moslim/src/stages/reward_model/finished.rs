@@ -1,12 +1,14 @@
 //! From trained weights to the folder of a reward model.
 
+use std::path::Path;
+
 use burn::module::Module;
 use moslim_data::LabeledResponse;
 use moslim_lm::{Exchange, LmError, LoraConfig, write_folder, write_text};
 use moslim_reward_mapping::{ClassProbabilities, TargetStats};
 use moslim_reward_model::{
-    Calibration, ComparedExchange, HeadReader, LabeledExchange, Labelled, MultiHeadRewardModel, RewardHead,
-    RewardModelFolder, Target, Uncertainty,
+    Backbone, Calibration, ComparedExchange, HeadReader, LabeledExchange, Labelled, MultiHeadRewardModel,
+    RewardHead, RewardModelFolder, Target, Uncertainty,
 };
 
 use super::{Stage, Trained, uncertainty};
@@ -49,30 +51,45 @@ pub(super) fn write(stage: &Stage<'_>, trained: Vec<Trained>) -> Result<(), Erro
         Some(last) => {
             write_reward_model(&last_folder, &folder(stage, &fitting, last.merged().valid())?, &card)?;
         }
-        // Of an earlier try.
-        None if last_folder.exists() => {
-            std::fs::remove_dir_all(&last_folder).map_err(Error::io(&last_folder))?;
-        }
-        None => {}
+        None => drop_earlier(&last_folder)?,
     }
-    let is_judge = stage.training.part == Part::Judge;
-    match &stage.run.recipe.lora {
-        Some(lora) if !is_judge && stage.origin.grown.is_none() => {
-            write_adapter(stage, lora, RewardModelFolder { model: with_adapter, ..first })
+    if stage.training.part == Part::Judge {
+        return Ok(());
+    }
+    // A frozen backbone has no adapter, and that of a grown model would belong to another reward model.
+    let has_adapter = stage.training.config.backbone == Backbone::Trained && stage.origin.grown.is_none();
+    let adapter_folder = stage.run.folder.join(REWARD_ADAPTER_FOLDER);
+    match stage.run.recipe.lora.as_ref().filter(|_| has_adapter) {
+        Some(lora) => {
+            let model = RewardModelFolder { model: with_adapter, ..first };
+            write_adapter(stage, lora, model, &adapter_folder)
         }
-        _ => Ok(()),
+        None => drop_earlier(&adapter_folder),
+    }
+}
+
+/// Drops what an earlier try left and this one does not write.
+fn drop_earlier(folder: &Path) -> Result<(), Error> {
+    match folder.exists() {
+        true => std::fs::remove_dir_all(folder).map_err(Error::io(folder)),
+        false => Ok(()),
     }
 }
 
 /// Writes the adapter of the backbone with the heads; further models of an ensemble are not part of it.
-fn write_adapter(stage: &Stage<'_>, lora: &LoraRecipe, mut model: RewardModelFolder) -> Result<(), Error> {
+fn write_adapter(
+    stage: &Stage<'_>,
+    lora: &LoraRecipe,
+    mut model: RewardModelFolder,
+    folder: &Path,
+) -> Result<(), Error> {
     if let Some(Uncertainty::Models(_)) = model.uncertainty {
         model.uncertainty = None;
     }
     let run = stage.run;
     let config = LoraConfig { base_model_name_or_path: Some(base_of_adapter(run)), ..lora.config() };
     let card = model_card(run, stage.datasets, Part::RewardAdapter, None)?;
-    Ok(write_folder(&run.folder.join(REWARD_ADAPTER_FOLDER), |unfinished| {
+    Ok(write_folder(folder, |unfinished| {
         model.write_adapter_into(&config, unfinished)?;
         write_text(&unfinished.join(CARD), &card)
     })?)

@@ -1,6 +1,6 @@
 //! Gradients of losses that are sums over the parts of a batch.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use moslim_kernels::in_parallel_each;
@@ -50,4 +50,35 @@ pub fn sum_gradients<M: Module, P: Send, R: Send>(
         found_now.push(found);
     });
     (sum.grads(), all_found)
+}
+
+/// Takes the gradients of a part of a module out of those of the whole, for an optimizer of its own.
+pub fn take_gradients<M: Module>(part: &M, gradients: &mut GradientsParams) -> GradientsParams {
+    struct Take<'a> {
+        from: &'a mut GradientsParams,
+        taken: GradientsParams,
+    }
+    impl ModuleVisitor for Take<'_> {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.from.remove::<D>(parameter.id) {
+                self.taken.register::<D>(parameter.id, gradient);
+            }
+        }
+    }
+    let mut take = Take { from: gradients, taken: GradientsParams::new() };
+    part.visit(&mut take);
+    take.taken
+}
+
+/// A module with the same weights whose parameters are other ones: both can be parts of one module, each with its own gradients.
+pub fn with_parameters_of_its_own<M: Module>(module: M) -> M {
+    struct Renew;
+    impl ModuleMapper for Renew {
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let trained = parameter.is_require_grad();
+            let weights = parameter.val().detach();
+            Param::initialized(ParamId::new(), weights).set_require_grad(trained)
+        }
+    }
+    module.map(&mut Renew)
 }

@@ -43,7 +43,7 @@ pub use error::LmError;
 pub use family::Family;
 pub use footprint::BYTES_PER_NUMBER;
 pub use generate::{Generated, generate, generate_each, rows_at_once, stream};
-pub use gradients::sum_gradients;
+pub use gradients::{sum_gradients, take_gradients, with_parameters_of_its_own};
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{CausalLm, Decoder, normal};
 pub use model_folder::ModelFolder;
@@ -52,7 +52,10 @@ pub use precision::Precision;
 pub use rope::RopeScaling;
 pub use rows::{HiddenStates, Padding};
 pub use sampling::{SamplingParams, TokenRng};
-pub use sequence::{Exchange, ResponseLogprobs, final_states, response_distributions, response_logprobs};
+pub use sequence::{
+    Exchange, ResponseLogprobs, final_states, logprobs_of_states, predicting_states, response_distributions,
+    response_grid, response_logprobs,
+};
 pub use sft::sft_gradients;
 pub use special_tokens::SpecialTokens;
 pub use stops::Stops;

@@ -111,25 +111,44 @@ pub struct ResponseLogprobs {
 /// # Panics
 /// If a prompt is empty or all responses are.
 pub fn response_logprobs(model: &CausalLm, exchanges: &[Exchange<'_>], temperature: f64) -> ResponseLogprobs {
+    logprobs_of_states(model, predicting_states(model.decoder(), exchanges), exchanges, temperature)
+}
+
+/// [`response_logprobs`] from the [`predicting_states`] of the exchanges, for who needs these for something else as well.
+///
+/// # Panics
+/// If all responses are empty, or there is not one state per response token.
+pub fn logprobs_of_states(
+    model: &CausalLm,
+    predicting: Tensor<2>,
+    exchanges: &[Exchange<'_>],
+    temperature: f64,
+) -> ResponseLogprobs {
     let device = model.device();
+    let targets = exchanges.iter().flat_map(|exchange| exchange.response).map(|&token| i64::from(token));
+    let (logprobs, entropies) =
+        token_logprobs(predicting, model.vocabulary(), ints(targets.collect(), &device), temperature);
+    ResponseLogprobs {
+        logprobs: response_grid(logprobs, exchanges),
+        entropies: response_grid(entropies, exchanges),
+    }
+}
+
+/// Numbers of response tokens, one response after the other, as a grid; 0 at padding. `[n_responses, longest_response]`
+///
+/// # Panics
+/// If all responses are empty, or there is not one number per response token.
+pub fn response_grid(values: Tensor<1>, exchanges: &[Exchange<'_>]) -> Tensor<2> {
+    let device = values.device();
     let longest = exchanges.iter().map(|exchange| exchange.response.len()).max().unwrap_or(0);
     assert!(longest > 0, "at least one response token");
-    let (mut cells, mut targets) = (Vec::new(), Vec::new());
-    for (row, exchange) in exchanges.iter().enumerate() {
-        for (column, &token) in exchange.response.iter().enumerate() {
-            cells.push((row * longest + column) as i64);
-            targets.push(i64::from(token));
-        }
-    }
-    let predicting = predicting_states(model, exchanges);
-    let (logprobs, entropies) =
-        token_logprobs(predicting, model.vocabulary(), ints(targets, &device), temperature);
-    let cells = ints(cells, &device);
-    let grid = |values: Tensor<1>| {
-        let empty = Tensor::<1>::zeros([exchanges.len() * longest], &device);
-        empty.scatter(0, cells.clone(), values, IndexingUpdateOp::Add).reshape([exchanges.len(), longest])
-    };
-    ResponseLogprobs { logprobs: grid(logprobs), entropies: grid(entropies) }
+    let cells = exchanges.iter().enumerate().flat_map(|(row, exchange)| {
+        (0..exchange.response.len()).map(move |column| (row * longest + column) as i64)
+    });
+    let empty = Tensor::<1>::zeros([exchanges.len() * longest], &device);
+    empty
+        .scatter(0, ints(cells.collect(), &device), values, IndexingUpdateOp::Add)
+        .reshape([exchanges.len(), longest])
 }
 
 /// Log-probabilities of the whole vocabulary at every response token, one response after the other. `[n_response_tokens, vocab_size]`
@@ -139,12 +158,15 @@ pub fn response_logprobs(model: &CausalLm, exchanges: &[Exchange<'_>], temperatu
 /// # Panics
 /// If a prompt is empty or all responses are.
 pub fn response_distributions(model: &CausalLm, exchanges: &[Exchange<'_>], temperature: f64) -> Tensor<2> {
-    log_softmax(predicting_states(model, exchanges).matmul(model.vocabulary()) / temperature, 1)
+    log_softmax(predicting_states(model.decoder(), exchanges).matmul(model.vocabulary()) / temperature, 1)
 }
 
 /// The states that predict the response tokens: each stands after the token before. `[n_response_tokens, hidden_size]`
-fn predicting_states(model: &CausalLm, exchanges: &[Exchange<'_>]) -> Tensor<2> {
-    let Reading { states, prompt_ends, response_firsts } = read(model.decoder(), exchanges, 1);
+///
+/// # Panics
+/// If a prompt is empty.
+pub fn predicting_states(decoder: &Decoder, exchanges: &[Exchange<'_>]) -> Tensor<2> {
+    let Reading { states, prompt_ends, response_firsts } = read(decoder, exchanges, 1);
     let of_response = |row: usize| {
         let further = response_firsts[row]..response_firsts[row] + exchanges[row].response.len().max(1) - 1;
         std::iter::once(prompt_ends[row]).chain(further).take(exchanges[row].response.len())

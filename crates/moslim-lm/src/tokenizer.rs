@@ -140,6 +140,11 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// Whether both have the same tokens with the same ids.
+    pub fn has_vocabulary_of(&self, other: &Self) -> bool {
+        self.inner.get_vocab(true) == other.inner.get_vocab(true)
+    }
+
     /// The id of a token.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

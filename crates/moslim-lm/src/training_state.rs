@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::OptimizerRecord;
 use burn::store::{ModuleRecord, RecordError};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::{LmError, Optimizer, read_json, write_json};
@@ -63,7 +64,25 @@ pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<(), LmError> {
 pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M, LmError> {
     // The record has the parameters' ids too, by which an optimizer knows them.
     let record = ModuleRecord::load(path).map_err(failed(path))?;
-    module.try_load_record(record).map_err(failed(path))
+    let module = module.try_load_record(record).map_err(failed(path))?;
+    Ok(module.map(&mut ReadNow))
+}
+
+/// Reads what a record promised, so that its file may go.
+struct ReadNow;
+
+impl ModuleMapper for ReadNow {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trained = parameter.is_require_grad();
+        let read = |weights: Tensor<D>| {
+            let device = weights.device();
+            let data = weights.detach().into_data();
+            let copy =
+                TensorData::from_bytes_vec(data.as_bytes().to_vec(), data.shape().clone(), data.dtype());
+            Tensor::from_data(copy, &device)
+        };
+        parameter.map(read).set_require_grad(trained)
+    }
 }
 
 fn failed(path: &Path) -> impl FnOnce(RecordError) -> LmError {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use moslim_data::Request;
+use serde::{Deserialize, Serialize};
 
 use crate::{ClassProbabilities, MappingError, TargetStats};
 
@@ -24,13 +25,32 @@ const MIN_SHARE: f64 = 1e-3;
 /// over the open heads `j` and the asked ones `i`, where `q_ij` are the classes of head `j` in recent answers for which
 /// head `i` was asked for the same level.
 /// By the chain rule this is the part of the KL term of RLHF that concerns the classes, with a weight of its own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UnaskedAnchor {
     coef: f64,
     /// Share of every class among ordinary answers, `[n_heads][n_classes]`.
     ordinary: Vec<Vec<f64>>,
     /// Per asked head and (rounded) level, the decayed sum of probabilities, `[n_heads][n_classes]`.
+    #[serde(with = "as_list")]
     counts: BTreeMap<(usize, usize), Vec<Vec<f64>>>,
+}
+
+/// A map whose keys are no strings, as a list of its entries.
+mod as_list {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Counts = BTreeMap<(usize, usize), Vec<Vec<f64>>>;
+
+    pub(super) fn serialize<S: Serializer>(counts: &Counts, to: S) -> Result<S::Ok, S::Error> {
+        counts.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Counts, D::Error> {
+        Ok(Vec::deserialize(from)?.into_iter().collect())
+    }
 }
 
 impl UnaskedAnchor {

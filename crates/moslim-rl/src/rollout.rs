@@ -1,8 +1,10 @@
-//! Prompts, the answers sampled to them, and the time it took.
+//! Prompts and the answers sampled to them.
 
 use moslim_data::{Prompt, Request};
-use moslim_lm::{CausalLm, Exchange, Generated, in_parallel, response_logprobs};
-use serde::{Deserialize, Serialize};
+use moslim_lm::{
+    CausalLm, Exchange, Generated, SamplingParams, Stops, TokenRng, generate, generate_each, in_parallel,
+    response_logprobs,
+};
 
 /// A prompt of policy optimisation.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +24,18 @@ pub struct PolicyPrompt {
 pub struct Rollout {
     /// Answers per prompt.
     pub n_samples: usize,
-    /// The answers with the log-probabilities they were sampled with. `[n_prompts · n_samples]`
+    /// The answers with their log-probabilities under the policy that is trained. `[n_prompts · n_samples]`
     pub answers: Vec<Generated>,
+    /// The log-probabilities of the engine that sampled, where it is not the policy itself. One list per answer
+    pub engine_logprobs: Option<Vec<Vec<f32>>>,
 }
 
 impl Rollout {
+    /// Answers that the policy sampled itself.
+    pub fn new(n_samples: usize, answers: Vec<Generated>) -> Self {
+        Self { n_samples, answers, engine_logprobs: None }
+    }
+
     /// The log-probability of every answer as a whole, as it was sampled. `[n_prompts · n_samples]`
     pub fn logprobs(&self) -> Vec<f64> {
         let sum = |answer: &Generated| answer.logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
@@ -43,6 +52,68 @@ impl Rollout {
     }
 }
 
+/// What is to be sampled in a step.
+pub struct RolloutJobs<'a> {
+    /// The policy as it is now, without gradients.
+    pub policy: &'a CausalLm,
+    /// The prompts that it answers.
+    pub asked: &'a [Vec<u32>],
+    /// The reference.
+    pub reference: &'a CausalLm,
+    /// The prompts that the reference answers.
+    pub free: &'a [Vec<u32>],
+    /// Answers per prompt.
+    pub n_samples: usize,
+    /// How tokens are drawn.
+    pub sampling: &'a SamplingParams,
+    /// What ends an answer.
+    pub stops: &'a Stops,
+    /// Random numbers of this step.
+    pub rng: &'a TokenRng,
+}
+
+impl RolloutJobs<'_> {
+    /// The reference's answers, sampled here.
+    pub fn answers_of_reference(&self) -> Vec<Generated> {
+        match self.free {
+            [] => vec![],
+            free => generate(self.reference, free, self.n_samples, self.sampling, self.stops, self.rng),
+        }
+    }
+}
+
+/// Why an engine could not sample.
+#[derive(Debug, thiserror::Error)]
+#[error("rollout: {0}")]
+pub struct RolloutError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Where answers are sampled.
+pub trait RolloutEngine {
+    /// The answers to `asked` and to `free`, those to one prompt together.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn sample(&mut self, jobs: &RolloutJobs<'_>) -> Result<[Vec<Generated>; 2], RolloutError>;
+
+    /// Whether log-probabilities of the answers to `asked` are those of another program, so that they have to be computed again here.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+}
+
+/// Samples with the models themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuiltInEngine;
+
+impl RolloutEngine for BuiltInEngine {
+    fn sample(&mut self, jobs: &RolloutJobs<'_>) -> Result<[Vec<Generated>; 2], RolloutError> {
+        let &RolloutJobs { policy, asked, reference, free, n_samples, sampling, stops, rng } = jobs;
+        let jobs = [(policy, asked), (reference, free)];
+        let mut answers = generate_each(&jobs, n_samples, sampling, stops, rng).into_iter();
+        Ok([(); 2].map(|()| answers.next().expect("one list per job")))
+    }
+}
+
 /// Log-probabilities of the response tokens under a model that does not learn. One list per exchange
 pub(crate) fn frozen_logprobs(
     model: &CausalLm,
@@ -51,36 +122,18 @@ pub(crate) fn frozen_logprobs(
     batch_size: usize,
 ) -> Vec<Vec<f64>> {
     let logprobs_of = |batch: &[Exchange<'_>]| -> Vec<Vec<f64>> {
-        let grid = response_logprobs(model, batch, temperature).logprobs;
-        let longest = grid.dims()[1];
-        let grid: Vec<f32> =
-            grid.into_data().convert::<f32>().try_to_vec().expect("log-probabilities are floats");
-        let lines = batch.iter().zip(grid.chunks(longest));
-        lines
-            .map(|(exchange, line)| line[..exchange.response.len()].iter().copied().map(f64::from).collect())
-            .collect()
+        lines(response_logprobs(model, batch, temperature).logprobs, batch)
     };
     in_parallel(&model.device(), exchanges.chunks(batch_size).collect(), logprobs_of).concat()
 }
 
-/// Where the time of a step went, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PhaseSeconds {
-    /// Sampling answers.
-    pub generate: f64,
-    /// Scoring answers.
-    pub reward: f64,
-    /// Log-probabilities under the reference.
-    pub reference: f64,
-    /// Log-probabilities under the policy, gradients and the optimizer.
-    pub update: f64,
-}
-
-impl std::ops::AddAssign for PhaseSeconds {
-    fn add_assign(&mut self, other: Self) {
-        self.generate += other.generate;
-        self.reward += other.reward;
-        self.reference += other.reference;
-        self.update += other.update;
-    }
+/// The rows of a grid without their padding.
+pub(crate) fn lines(grid: burn::tensor::Tensor<2>, exchanges: &[Exchange<'_>]) -> Vec<Vec<f64>> {
+    let longest = grid.dims()[1];
+    let grid: Vec<f32> =
+        grid.into_data().convert::<f32>().try_to_vec().expect("numbers of tokens are floats");
+    let lines = exchanges.iter().zip(grid.chunks(longest));
+    lines
+        .map(|(exchange, line)| line[..exchange.response.len()].iter().copied().map(f64::from).collect())
+        .collect()
 }

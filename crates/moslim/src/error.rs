@@ -6,9 +6,10 @@ use moslim_data::{CodecError, ReadError, RequestError, SamplerError};
 use moslim_lm::LmError;
 use moslim_reward_mapping::MappingError;
 use moslim_reward_model::FitError;
-use moslim_rl::RewardError;
+use moslim_rl::{RewardError, SettingError, StepError};
 use moslim_testbed::LabelOptionsError;
 
+use crate::monitor::MonitorConfigError;
 use crate::{HubError, RecipeError};
 
 /// Why a run or a command could not do its work.
@@ -94,16 +95,6 @@ pub enum Error {
         /// What a run needs.
         expected: String,
     },
-    /// The policy and the sampler disagree about probabilities.
-    #[error(
-        "first-minibatch ratio: |ratio − 1| is {found:.2e}, expected at most {limit:.0e}: sampling and training compute different log-probabilities"
-    )]
-    FirstMinibatchRatio {
-        /// The largest deviation of a token.
-        found: f64,
-        /// The largest accepted.
-        limit: f64,
-    },
     /// Training left the finite numbers.
     #[error("{stage}: step {step}: the gradient is not finite; lower the learning rate")]
     Diverged {
@@ -133,8 +124,55 @@ pub enum Error {
         advice: &'static str,
     },
     /// Ctrl-C.
-    #[error("interrupted during {0}; finished stages are kept in the run folder")]
-    Interrupted(&'static str),
+    #[error("interrupted during {stage}; to go on: moslim train --resume {}", folder.display())]
+    Interrupted {
+        /// The stage.
+        stage: &'static str,
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Another program works in the run folder.
+    #[error("{path}: another run is writing here; wait for it, or name another folder with --out", path = .0.display())]
+    Locked(PathBuf),
+    /// The recipe is not that with which the run began.
+    #[error("{path}: found `{found}`, but the run began with `{expected}`; put it back, or name the change with --set as intended", path = .path.display())]
+    RecipeChanged {
+        /// The recipe's file.
+        path: PathBuf,
+        /// What it says now.
+        found: String,
+        /// What it said.
+        expected: String,
+    },
+    /// A check at the start of policy optimisation.
+    #[error(
+        "check {name}: {found}, expected {expected}; if that is as it should be: policy.skip_checks = [\"{name}\"]"
+    )]
+    Check {
+        /// The check.
+        name: &'static str,
+        /// What was found.
+        found: String,
+        /// What it means that all is well.
+        expected: String,
+    },
+    /// A sign of trouble that the recipe wants to stop at.
+    #[error("policy: step {step}: {warning}; stopped, as policy.stop_on says")]
+    Stopped {
+        /// The step, counted from 1.
+        step: usize,
+        /// What was seen.
+        warning: String,
+    },
+    /// A threshold of the monitor.
+    #[error("policy.monitor.{0}")]
+    Monitor(#[from] MonitorConfigError),
+    /// A setting of policy optimisation.
+    #[error("policy: {0}")]
+    PolicySetting(#[from] SettingError),
+    /// A step of policy optimisation.
+    #[error(transparent)]
+    Step(#[from] StepError),
 }
 
 impl Error {

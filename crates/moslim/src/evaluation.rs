@@ -19,7 +19,7 @@ use crate::{Datasets, Error, PolicyFolder, Run};
 pub use judge::{Opinion, agreement, measure_heads, measure_pairs};
 
 use asking::{Measured, measure, measure_briefly};
-use judge::Judge;
+pub(crate) use judge::Judge;
 
 /// A policy to be measured beside the main one.
 pub(crate) struct Subject {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod checkpoints;
 mod data;
 mod device;
 mod error;
@@ -9,6 +10,8 @@ mod hub;
 mod manifest;
 mod mapped_reward;
 mod model_card;
+pub mod monitor;
+mod number;
 mod plan;
 mod policy_folder;
 mod progress;
@@ -16,6 +19,7 @@ mod recipe;
 mod run;
 mod stages;
 mod start_model;
+mod tensorboard;
 
 pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
@@ -29,10 +33,10 @@ pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{
-    AblationRecipe, DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe, ModelRecipe, PolicyRecipe,
-    PretrainingRecipe, Recipe, RecipeError, SftRecipe,
+    AblationRecipe, AlgorithmName, CheckName, DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe,
+    ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
-pub use run::{Run, holds_a_run, write_whole};
+pub use run::{Run, Surroundings, holds_a_run, lock, write_whole};
 pub use stages::{
     add_objectives, evaluate, fitting_labeled, optimize_policy, pretrain_and_sft, train, train_reward_model,
 };

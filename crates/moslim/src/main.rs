@@ -16,7 +16,7 @@ use anyhow::Context;
 use chat::Chat;
 use clap::{Args, Parser, Subcommand};
 use data_commands::{BadMapping, DataCommand};
-use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run};
+use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run, Surroundings};
 use moslim_data::ReadError;
 use reward_commands::RewardCommand;
 use text_commands::{Generate, Logprobs};
@@ -39,7 +39,15 @@ enum Command {
     #[command(subcommand)]
     Reward(RewardCommand),
     /// Policy optimisation by RLOO only, from a run folder with a start policy and a reward model
-    Rloo(Stage),
+    Rloo(PolicyStage),
+    /// The same by PPO
+    Ppo(PolicyStage),
+    /// The same by DPO on the policy's own answers
+    OnlineDpo(PolicyStage),
+    /// The same by fine-tuning on the best of several answers
+    BestOfN(PolicyStage),
+    /// The same by GRPO
+    Grpo(PolicyStage),
     /// Evaluation and report only, from a run folder with a policy
     Eval(Stage),
     /// Answers a question as asked, or continues a text
@@ -86,6 +94,18 @@ struct Train {
     /// Replaces an earlier run in the same folder
     #[arg(long)]
     overwrite: bool,
+    /// Goes on with the run in this folder, with its own recipe; --set names changes that are meant
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recipe", "out", "overwrite"])]
+    resume: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct PolicyStage {
+    #[command(flatten)]
+    stage: Stage,
+    /// Goes on from the last checkpoint
+    #[arg(long)]
+    resume: bool,
 }
 
 #[derive(Args)]
@@ -111,7 +131,7 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
             let is_bad_data = error.is::<ReadError>() || error.is::<BadMapping>();
             ExitCode::from(match error.downcast_ref() {
-                Some(Error::Interrupted(_)) => 130,
+                Some(Error::Interrupted { .. }) => 130,
                 _ if is_bad_data => 2,
                 _ => 1,
             })
@@ -132,19 +152,14 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Train(Train { stage, overwrite }) => {
-            let folder = stage.folder();
-            if moslim::holds_a_run(&folder)? {
-                match overwrite {
-                    true => std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?,
-                    false => return Err(Error::RunExists(folder).into()),
-                }
-            }
-            Ok(moslim::train(&stage.run()?, Available::on(&stage.device))?)
-        }
+        Command::Train(train) => train.run(),
         Command::Sft(stage) => one_stage(&stage, moslim::pretrain_and_sft),
         Command::Reward(command) => command.run(),
-        Command::Rloo(stage) => one_stage(&stage, moslim::optimize_policy),
+        Command::Rloo(stage) => stage.run("rloo"),
+        Command::Ppo(stage) => stage.run("ppo"),
+        Command::OnlineDpo(stage) => stage.run("online-dpo"),
+        Command::BestOfN(stage) => stage.run("best-of-n"),
+        Command::Grpo(stage) => stage.run("grpo"),
         Command::Eval(stage) => one_stage(&stage, moslim::evaluate),
         Command::Generate(arguments) => arguments.run(),
         Command::Chat(arguments) => arguments.run(),
@@ -161,6 +176,35 @@ fn run(command: Command) -> anyhow::Result<()> {
 fn one_stage(stage: &Stage, work: fn(&Run, &Datasets) -> Result<(), Error>) -> anyhow::Result<()> {
     let run = stage.run()?;
     Ok(work(&run, &Datasets::of(&run.recipe)?)?)
+}
+
+impl Train {
+    fn run(self) -> anyhow::Result<()> {
+        let Self { stage, overwrite, resume } = self;
+        if let Some(folder) = resume {
+            let run = Run::resume(&folder, &stage.recipe.changes, stage.surroundings()?)?;
+            return Ok(moslim::train(&run, Available::on(&stage.device))?);
+        }
+        let folder = stage.folder();
+        if moslim::holds_a_run(&folder)? {
+            if !overwrite {
+                return Err(Error::RunExists(folder).into());
+            }
+            // Not what another program is writing.
+            drop(moslim::lock(&folder)?);
+            std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        Ok(moslim::train(&stage.run()?, Available::on(&stage.device))?)
+    }
+}
+
+impl PolicyStage {
+    fn run(mut self, algorithm: &str) -> anyhow::Result<()> {
+        self.stage.recipe.changes.push(format!("policy.algorithm={algorithm}"));
+        let mut run = self.stage.run()?;
+        run.resume = self.resume;
+        Ok(moslim::optimize_policy(&run, &Datasets::of(&run.recipe)?)?)
+    }
 }
 
 impl PlanArguments {
@@ -181,11 +225,16 @@ impl Stage {
 
     fn run(&self) -> anyhow::Result<Run> {
         let recipe = Recipe::read(&self.recipe.recipe, &self.recipe.changes)?;
+        Ok(Run::new(recipe, &self.folder(), self.surroundings()?)?)
+    }
+
+    /// The device, what the person sees, and Ctrl-C.
+    fn surroundings(&self) -> anyhow::Result<Surroundings> {
         let progress = if self.quiet { Progress::Hidden } else { Progress::Shown };
         let interrupted = Arc::new(AtomicBool::new(false));
         let raised = interrupted.clone();
         ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
             .context("cannot watch for Ctrl-C")?;
-        Ok(Run::new(recipe, &self.folder(), moslim::device(&self.device)?, progress, interrupted)?)
+        Ok(Surroundings { device: moslim::device(&self.device)?, progress, interrupted })
     }
 }

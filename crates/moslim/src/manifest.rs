@@ -25,6 +25,9 @@ pub struct DataFile {
 /// What the run folder keeps of the data: what each stage of it had.
 #[derive(Default, Serialize, Deserialize)]
 struct Manifest {
+    /// The recipe, as the last stage that was done had it.
+    #[serde(default)]
+    recipe: Option<toml::Table>,
     stages: BTreeMap<String, StageData>,
 }
 
@@ -74,7 +77,24 @@ impl Run {
         let moslim = env!("CARGO_PKG_VERSION").into();
         let data = StageData { moslim, settings: self.data_settings(), files: files.to_vec() };
         manifest.stages.insert(stage.into(), data);
+        manifest.recipe = Some(toml::Table::try_from(&self.recipe).expect("a recipe is a table"));
         self.write(MANIFEST, &serde_json::to_vec_pretty(&manifest).expect("a manifest serializes"))
+    }
+
+    /// The recipe with which the last stage that is done was run; `None` if none is.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read.
+    pub(crate) fn recipe_of_done_stages(&self) -> Result<Option<toml::Table>, Error> {
+        Ok(self.manifest()?.recipe)
+    }
+
+    /// Whether a stage is done.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read.
+    pub(crate) fn is_done(&self, stage: &str) -> Result<bool, Error> {
+        Ok(self.manifest()?.stages.contains_key(stage))
     }
 
     /// Refuses data that is not what these stages had; where files lie does not matter.

@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::Device;
-use moslim_data::{Prompt, Request};
-use moslim_lm::{Exchange, LmError, Precision, Tokenizer, in_parallel, write_folder, write_text};
-use moslim_reward_mapping::{ClassProbabilities, MappingKind, RewardMapping, RunningStats, UnaskedAnchor};
+use moslim_data::{Objective, Prompt, Request};
+use moslim_eval::classification::expected_level;
+use moslim_lm::{Decoder, Exchange, LmError, Precision, Tokenizer, in_parallel, write_folder, write_text};
+use moslim_reward_mapping::{
+    ClassProbabilities, MappingError, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
+};
 use moslim_reward_model::{Judgement, RewardModelFolder, messages};
-use moslim_rl::{PolicyPrompt, Reward, RewardError, Rollout};
+use moslim_rl::{ObjectiveScores, PolicyPrompt, Reward, RewardError, Rollout, Scores};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::model_card::CARD;
@@ -75,6 +80,12 @@ impl MappedReward {
         &self.reward_model
     }
 
+    /// The layers of the reward model with gradients, if it has the vocabulary of the policy: what a value model may start from.
+    pub(crate) fn trunk(&self, policy_tokenizer: &Tokenizer) -> Option<Decoder> {
+        let same = self.reward_model.tokenizer.has_vocabulary_of(policy_tokenizer);
+        same.then(|| self.reward_model.model.decoder().clone().train())
+    }
+
     /// Number of levels of every objective.
     pub(crate) fn n_levels(&self) -> Vec<usize> {
         self.reward_model.schema.n_levels()
@@ -115,10 +126,15 @@ impl MappedReward {
     /// # Errors
     /// If the request does not fit the objectives, or the mapping asks for opinions that the model does not have.
     pub fn map(&self, answer: &Judgement, request: &Request) -> Result<f64, Error> {
+        let stats = self.statistics();
+        Ok(self.mapping.score_opinions(&answer.probabilities, &answer.opinions, request, stats)?)
+    }
+
+    /// The statistics that a mapping may ask for.
+    fn statistics(&self) -> Option<&TargetStats> {
         // Before the first batch of training there is nothing but the calibration set.
         let running = self.running.as_ref().and_then(RunningStats::stats);
-        let stats = running.or(self.reward_model.statistics.as_ref());
-        Ok(self.mapping.score_opinions(&answer.probabilities, &answer.opinions, request, stats)?)
+        running.or(self.reward_model.statistics.as_ref())
     }
 }
 
@@ -175,8 +191,53 @@ fn of_texts<T: Send + Clone>(
     Ok(parts.concat())
 }
 
+/// What a reward remembers of the answers that it scored in training.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RewardMemory {
+    running: Option<RunningStats>,
+    anchor: Option<UnaskedAnchor>,
+}
+
+impl MappedReward {
+    /// What the scores of the next answers depend on beside the model.
+    pub(crate) fn memory(&self) -> RewardMemory {
+        RewardMemory { running: self.running.clone(), anchor: self.anchor.clone() }
+    }
+
+    /// The reward as it was when [`memory`](Self::memory) was called.
+    pub(crate) fn remember(&mut self, memory: RewardMemory) {
+        RewardMemory { running: self.running, anchor: self.anchor } = memory;
+    }
+
+    /// What every objective has to say of answers, by the model's own opinion.
+    fn objectives(
+        &self,
+        answers: &[ClassProbabilities],
+        requests: &[&Request],
+    ) -> Result<Vec<ObjectiveScores>, Error> {
+        let stats = self.statistics();
+        let terms: Vec<Vec<Option<f64>>> = answers
+            .iter()
+            .zip(requests)
+            .map(|(answer, request)| {
+                let terms = self.mapping.terms(answer, request, stats)?;
+                let divisor = self.mapping.divisor.of(&terms);
+                Ok(terms.into_iter().map(|term| term.map(|term| term / divisor)).collect())
+            })
+            .collect::<Result<_, MappingError>>()?;
+        let objectives = self.reward_model.schema.objectives().iter().enumerate();
+        let of_objective = |(index, objective): (usize, &Objective)| ObjectiveScores {
+            objective: objective.name.clone(),
+            scores: terms.iter().map(|terms| terms[index]).collect(),
+            levels: answers.iter().map(|answer| expected_level(&answer.0[index])).collect(),
+        };
+        Ok(objectives.map(of_objective).collect())
+    }
+}
+
 impl Reward for MappedReward {
-    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
+    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Scores, RewardError> {
         let failed = |error: Error| RewardError(Box::new(error));
         let answers: Vec<String> = rollout
             .answers
@@ -197,12 +258,13 @@ impl Reward for MappedReward {
         if let Some(running) = &mut self.running {
             running.update(&probabilities).map_err(|error| failed(error.into()))?;
         }
-        let mut scores = self.map_all(&judged, &requests).map_err(failed)?;
+        let mut values = self.map_all(&judged, &requests).map_err(failed)?;
+        let objectives = self.objectives(&probabilities, &requests).map_err(failed)?;
+        let mut penalties = vec![];
         if let Some(anchor) = &mut self.anchor {
-            let penalties =
-                anchor.penalties(&probabilities, &requests).map_err(|error| failed(error.into()))?;
-            scores.iter_mut().zip(penalties).for_each(|(score, penalty)| *score -= penalty);
+            penalties = anchor.penalties(&probabilities, &requests).map_err(|error| failed(error.into()))?;
+            values.iter_mut().zip(&penalties).for_each(|(score, penalty)| *score -= penalty);
         }
-        Ok(scores)
+        Ok(Scores { values, objectives, penalties })
     }
 }

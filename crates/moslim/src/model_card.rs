@@ -4,6 +4,7 @@ use std::path::Path;
 
 use moslim_data::{PromptCodec, Request, Turn};
 use moslim_reward_model::HeadConfig;
+use moslim_rl::Algorithm;
 use serde_json::Value;
 
 use crate::manifest::{GROWN, PLAIN_TEXT};
@@ -295,11 +296,25 @@ fn method(run: &Run, part: Part) -> String {
     }
     if part.is_asked() {
         let policy = &recipe.policy;
+        let algorithm = policy.algorithm();
+        let method = match &algorithm {
+            Algorithm::Rloo(_) => "RLOO ([arXiv 2402.14740](https://arxiv.org/abs/2402.14740))",
+            Algorithm::Ppo(_) => "PPO ([arXiv 1707.06347](https://arxiv.org/abs/1707.06347))",
+            Algorithm::OnlineDpo(_) => "Online DPO ([arXiv 2402.04792](https://arxiv.org/abs/2402.04792))",
+            Algorithm::BestOfN(_) => {
+                "Fine-tuning on the best of n answers ([RAFT](https://arxiv.org/abs/2304.06767))"
+            }
+            Algorithm::Grpo(_) => "GRPO ([arXiv 2402.03300](https://arxiv.org/abs/2402.03300))",
+        };
+        let beta = match &algorithm {
+            Algorithm::OnlineDpo(config) => config.beta,
+            other => other.kl().map_or(0.0, |kl| kl.beta),
+        };
         steps.push(format!(
-            "- RLOO ([arXiv 2402.14740](https://arxiv.org/abs/2402.14740)) on the reward model's classes mapped against \
+            "- {method} on the reward model's classes mapped against \
              the levels asked for, after MOSLIM ([arXiv 2505.20336](https://arxiv.org/abs/2505.20336)): {} steps of {} \
-             prompts with {} answers each, KL coefficient {}, {weights}.",
-            policy.max_steps, policy.prompts_per_step, policy.rloo.num_generations, policy.rloo.beta
+             prompts with {} answers each, KL coefficient {beta}, {weights}.",
+            policy.max_steps, policy.prompts_per_step, policy.training.num_generations
         ));
     }
     if steps.is_empty() {

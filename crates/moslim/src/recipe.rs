@@ -9,9 +9,13 @@ use moslim_data::{Mapping, ObjectiveSchema, OnError, Pairs, PromptCodecConfig, R
 use moslim_lm::{LoraConfig, OptimizerConfig, Precision, TargetModules, TokenizerKind};
 use moslim_reward_mapping::RewardMapping;
 use moslim_reward_model::FitConfig;
-use moslim_rl::RlooConfig;
+use moslim_rl::{
+    Algorithm, BestOfNConfig, GrpoConfig, OnlineDpoConfig, PpoConfig, RlooConfig, TrainingConfig,
+};
 use moslim_testbed::{LabelOptions, WorldKind};
 use serde::{Deserialize, Serialize};
+
+use crate::monitor::{MonitorConfig, Sign};
 
 pub use read::RecipeError;
 
@@ -201,6 +205,9 @@ pub struct SftRecipe {
     /// Whether a batch has examples of similar length.
     #[serde(default)]
     pub group_by_length: bool,
+    /// A checkpoint is written every so many steps, from which a run that was killed goes on; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_steps: Option<usize>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
 }
@@ -239,6 +246,9 @@ impl LoraRecipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRecipe {
+    /// What the policy is trained with.
+    #[serde(default)]
+    pub algorithm: AlgorithmName,
     /// Rollouts.
     pub max_steps: usize,
     /// Prompts per rollout.
@@ -255,8 +265,101 @@ pub struct PolicyRecipe {
     pub eval_steps: usize,
     /// How many answers are kept each time.
     pub eval_answers: usize,
-    /// The algorithm.
+    /// A checkpoint is written every so many steps, from which a run that was killed goes on; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_steps: Option<usize>,
+    /// The number of checkpoints that are kept while the policy is trained, the last ones.
+    #[serde(default = "one")]
+    pub save_total_limit: usize,
+    /// Checks at the start whose failure does not stop the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip_checks: Vec<CheckName>,
+    /// From when on numbers are signs of trouble.
+    #[serde(default)]
+    pub monitor: MonitorConfig,
+    /// The signs that end the run, with a checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_on: Vec<Sign>,
+    /// What all algorithms share.
+    pub training: TrainingConfig,
+    /// Settings of RLOO.
+    #[serde(default)]
     pub rloo: RlooConfig,
+    /// Settings of PPO.
+    #[serde(default)]
+    pub ppo: PpoConfig,
+    /// Settings of Online DPO.
+    #[serde(default)]
+    pub online_dpo: OnlineDpoConfig,
+    /// Settings of best-of-n.
+    #[serde(default)]
+    pub best_of_n: BestOfNConfig,
+    /// Settings of GRPO.
+    #[serde(default)]
+    pub grpo: GrpoConfig,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl PolicyRecipe {
+    /// The algorithm with its settings.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.algorithm {
+            AlgorithmName::Rloo => Algorithm::Rloo(self.rloo.clone()),
+            AlgorithmName::Ppo => Algorithm::Ppo(self.ppo.clone()),
+            AlgorithmName::OnlineDpo => Algorithm::OnlineDpo(self.online_dpo.clone()),
+            AlgorithmName::BestOfN => Algorithm::BestOfN(self.best_of_n.clone()),
+            AlgorithmName::Grpo => Algorithm::Grpo(self.grpo.clone()),
+        }
+    }
+}
+
+/// The algorithms of policy optimisation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlgorithmName {
+    /// REINFORCE leave-one-out.
+    #[default]
+    Rloo,
+    /// Proximal policy optimisation.
+    Ppo,
+    /// DPO on pairs of the policy's own answers.
+    OnlineDpo,
+    /// Supervised fine-tuning on the best of several answers.
+    BestOfN,
+    /// Group-relative policy optimisation.
+    Grpo,
+}
+
+/// What is checked at the start of policy optimisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckName {
+    /// The probabilities of the first answers are the same in sampling and in training.
+    FirstMinibatchRatio,
+    /// Another program that samples has nearly the same log-probabilities.
+    RolloutLogprobs,
+    /// What is trained changes what the model says.
+    AdapterUsed,
+    /// Some of the first answers end by themselves.
+    EosReachable,
+    /// The scores of the first answers differ.
+    RewardSpread,
+}
+
+impl CheckName {
+    /// Its name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstMinibatchRatio => "first-minibatch-ratio",
+            Self::RolloutLogprobs => "rollout-logprobs",
+            Self::AdapterUsed => "adapter-used",
+            Self::EosReachable => "eos-reachable",
+            Self::RewardSpread => "reward-spread",
+        }
+    }
 }
 
 /// What is measured at the end.

@@ -1,6 +1,6 @@
 //! A run: its recipe, its folder, its device, its log, and the wish to stop.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
 
+use crate::checkpoints::Settings;
 use crate::{Error, Progress, Recipe};
 
 /// A recipe being carried out in a folder.
@@ -22,13 +23,30 @@ pub struct Run {
     pub folder: PathBuf,
     /// Where the start policy and the reward model are read from: the folder itself, or that of the run it is an ablation of.
     inputs: PathBuf,
+    /// The folder that a person named, which is that of the run or of the one it is an ablation of.
+    root: PathBuf,
     /// Where tensors live, without gradients.
     pub device: Device,
     /// What the person sees.
     pub progress: Progress,
     /// Whether stages go on from the checkpoints that an earlier try left, instead of dropping them.
     pub resume: bool,
+    /// Settings that may differ from those of the checkpoints, such as `policy.max_steps`.
+    pub intended_changes: Vec<String>,
+    /// Nobody else writes into the folder as long as this is held.
+    _lock: File,
     interrupted: Arc<AtomicBool>,
+}
+
+/// What a run has around it.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where tensors live, without gradients.
+    pub device: Device,
+    /// What the person sees.
+    pub progress: Progress,
+    /// Raised, it ends the run after the step at hand.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 /// What a random draw is for; every purpose has its own independent stream.
@@ -56,7 +74,10 @@ pub(crate) enum Purpose {
 }
 
 /// The file of the recipe that a run follows.
-const RECIPE: &str = "recipe.toml";
+pub(crate) const RECIPE: &str = "recipe.toml";
+
+/// The file that the program that writes into a run folder holds.
+const LOCK: &str = ".lock";
 
 /// Whether a folder holds more than the recipe that a run leaves which was refused before it began.
 ///
@@ -67,7 +88,23 @@ pub fn holds_a_run(folder: &Path) -> Result<bool, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         entries => entries.map_err(Error::io(folder))?,
     };
-    Ok(entries.into_iter().any(|entry| entry.map_or(true, |entry| entry.file_name() != RECIPE)))
+    let leaves = |entry: std::fs::DirEntry| entry.file_name() != RECIPE && entry.file_name() != LOCK;
+    Ok(entries.into_iter().any(|entry| entry.map_or(true, leaves)))
+}
+
+/// Takes a run's folder, which is made if need be; it is free again when the file is dropped, however the program ends.
+///
+/// # Errors
+/// If another program has it, or it cannot be made.
+pub fn lock(folder: &Path) -> Result<File, Error> {
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(folder.into())),
+        Err(TryLockError::Error(source)) => Err(Error::io(path)(source)),
+    }
 }
 
 /// Writes a file under a temporary name beside it, then renames it.
@@ -103,29 +140,59 @@ pub(crate) const JUDGE_FOLDER: &str = "judge";
 const SECONDS: &str = "metrics/seconds.json";
 
 impl Run {
-    /// Begins a run in a folder, which is made if need be; raising `interrupted` ends it after the step at hand.
+    /// Begins a run in a folder, which is made if need be.
     ///
     /// # Errors
-    /// If the folder cannot be made or the recipe cannot be written into it.
-    pub fn new(
-        recipe: Recipe,
-        folder: &Path,
-        device: Device,
-        progress: Progress,
-        interrupted: Arc<AtomicBool>,
-    ) -> Result<Self, Error> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let run = Self {
+    /// If another program has the folder, it cannot be made, or the recipe cannot be written into it.
+    pub fn new(recipe: Recipe, folder: &Path, surroundings: Surroundings) -> Result<Self, Error> {
+        let run = Self::held(recipe, folder, surroundings)?;
+        run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
+        Ok(run)
+    }
+
+    /// Goes on with the run in a folder, by its own recipe with `changes` such as `policy.max_steps=100`.
+    ///
+    /// # Errors
+    /// If there is no run, another program has its folder, its recipe is malformed, or it is not that with which the run began,
+    /// but for these changes.
+    pub fn resume(folder: &Path, changes: &[String], surroundings: Surroundings) -> Result<Self, Error> {
+        let path = folder.join(RECIPE);
+        if !path.exists() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(Error::Io { path, source });
+        }
+        let recipe = Recipe::read(&path.display().to_string(), changes)?;
+        let key = |change: &String| change.split('=').next().unwrap_or_default().trim().to_owned();
+        let intended_changes: Vec<String> = changes.iter().map(key).collect();
+        let run = Self { resume: true, intended_changes, ..Self::held(recipe, folder, surroundings)? };
+        if let Some(before) = run.recipe_of_done_stages()? {
+            let table = |recipe: &Recipe| toml::Table::try_from(recipe).expect("a recipe is a table");
+            let now = Settings::of(&table(&run.recipe), &[]);
+            let before = Settings::of(&before, &[]);
+            if let Some([expected, found]) = before.difference(&now, &run.intended_changes) {
+                return Err(Error::RecipeChanged { path, found, expected });
+            }
+        }
+        run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
+        Ok(run)
+    }
+
+    /// A run whose folder nobody else has.
+    fn held(recipe: Recipe, folder: &Path, surroundings: Surroundings) -> Result<Self, Error> {
+        let lock = lock(folder)?;
+        let Surroundings { device, progress, interrupted } = surroundings;
+        Ok(Self {
             recipe,
             folder: folder.into(),
             inputs: folder.into(),
+            root: folder.into(),
             device,
             progress,
             resume: false,
+            intended_changes: vec![],
+            _lock: lock,
             interrupted,
-        };
-        run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
-        Ok(run)
+        })
     }
 
     /// A run with another recipe and a folder of its own, which starts from the same policy with the same reward model.
@@ -133,9 +200,18 @@ impl Run {
     /// # Errors
     /// As [`Run::new`].
     pub(crate) fn fork(&self, recipe: Recipe, folder: &Path) -> Result<Self, Error> {
-        let fork =
-            Self::new(recipe, folder, self.device.clone(), self.progress.clone(), self.interrupted.clone())?;
-        Ok(Self { inputs: self.inputs.clone(), ..fork })
+        let surroundings = Surroundings {
+            device: self.device.clone(),
+            progress: self.progress.clone(),
+            interrupted: self.interrupted.clone(),
+        };
+        Ok(Self {
+            inputs: self.inputs.clone(),
+            root: self.root.clone(),
+            resume: self.resume,
+            intended_changes: self.intended_changes.clone(),
+            ..Self::new(recipe, folder, surroundings)?
+        })
     }
 
     /// The folder of the language model before policy optimisation.
@@ -197,10 +273,15 @@ impl Run {
         rand::Rng::next_u64(&mut self.member_rng(purpose, member))
     }
 
+    /// Whether somebody asked for the end.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
     /// Ends the stage if somebody asked for it.
     pub(crate) fn check_interrupted(&self, stage: &'static str) -> Result<(), Error> {
-        match self.interrupted.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted(stage)),
+        match self.is_interrupted() {
+            true => Err(Error::Interrupted { stage, folder: self.root.clone() }),
             false => Ok(()),
         }
     }

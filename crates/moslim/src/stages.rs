@@ -16,6 +16,9 @@ pub(crate) use policy::with_fitting_held_out;
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
 pub use reward_model::add_objectives;
 
+/// How policy optimisation is called in the manifest.
+const POLICY: &str = "policy";
+
 /// Runs a stage and notes its seconds.
 fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let started = Instant::now();
@@ -51,7 +54,7 @@ pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     run.check_data(&["sft", "reward fit"], &datasets.files)?;
     timed(run, "policy", || policy::optimize(run, datasets))?;
-    run.note_data("rloo", &datasets.files)
+    run.note_data(POLICY, &datasets.files)
 }
 
 /// Measures the policy of the run folder, with the ablations trained there, and writes the report.
@@ -59,11 +62,11 @@ pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// # Errors
 /// If an earlier stage is missing, the data changed, a file cannot be read or written, or the run is interrupted.
 pub fn evaluate(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    run.check_data(&["sft", "reward fit", "rloo"], &datasets.files)?;
+    run.check_data(&["sft", "reward fit", POLICY], &datasets.files)?;
     crate::evaluation::write_report(run, datasets, ablations::trained(run))
 }
 
-/// All stages, the ablations of the recipe, and the report.
+/// All stages, the ablations of the recipe, and the report; a run that resumes leaves out the stages that are done.
 ///
 /// # Errors
 /// Those of the stages, and at once if the models cannot fit into the memory that is `available`.
@@ -74,9 +77,16 @@ pub fn train(run: &Run, available: Available) -> Result<(), Error> {
     if let Some(summary) = &datasets.summary {
         run.progress.say(summary);
     }
-    pretrain_and_sft(run, &datasets)?;
-    train_reward_model(run, &datasets)?;
-    optimize_policy(run, &datasets)?;
+    let done = |stage: &str| Ok::<_, Error>(run.resume && run.is_done(stage)?);
+    if !done("sft")? {
+        pretrain_and_sft(run, &datasets)?;
+    }
+    if !done("reward fit")? {
+        train_reward_model(run, &datasets)?;
+    }
+    if !done(POLICY)? {
+        optimize_policy(run, &datasets)?;
+    }
     timed(run, "ablations", || ablations::train(run, &datasets))?;
     evaluate(run, &datasets)
 }

@@ -32,6 +32,29 @@ impl KlEstimator {
     }
 }
 
+/// How the weight of the KL term follows the divergence ([Ziegler et al. 2019](https://arxiv.org/abs/1909.08593), section 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveKl {
+    /// The divergence aimed at, in nats per answer.
+    pub target: f64,
+    /// Answers in which the weight can change by a factor of e, times five; 10 000 in the source.
+    pub horizon: f64,
+}
+
+impl AdaptiveKl {
+    /// The weight after `n_answers` with a mean divergence: `β (1 + clip(KL/target − 1, ±0.2) · n / horizon)`.
+    ///
+    /// ```
+    /// let adaptive = moslim_rl::ops::AdaptiveKl { target: 3.0, horizon: 10_000.0 };
+    /// assert!((adaptive.next(0.2, 6.0, 64) - 0.200256).abs() < 1e-9);
+    /// ```
+    pub fn next(&self, beta: f64, kl: f64, n_answers: usize) -> f64 {
+        let error = (kl / self.target - 1.0).clamp(-0.2, 0.2);
+        beta * (1.0 + error * n_answers as f64 / self.horizon)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,31 +1,76 @@
 //! Surrogate losses.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// The clipped surrogate loss of every action ([Schulman et al. 2017](https://arxiv.org/abs/1707.06347), eq. 7), before it is averaged.
 ///
 /// `L = max(−ρA, −clip(ρ, 1−ε, 1+ε)A)` with `ρ = π(a|s) / π_old(a|s)`; no gradient flows into `A` or `π_old`.
+/// For PPO and GRPO an action is a token.
 /// For RLOO an action is a whole answer and its log-probability the sum over its tokens;
 /// with one update per rollout ρ is 1 and the gradient is that of REINFORCE.
 ///
 /// # Shapes
-/// - all arguments, returns: `[n_actions]`
-pub fn clipped_surrogate_loss(
-    logprobs: Tensor<1>,
-    old_logprobs: &[f64],
-    advantages: &[f64],
+/// - all arguments, returns: the same, `[n_responses]` or `[n_responses, n_tokens]`
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// # let constant = |value: f32| Tensor::<1>::from_floats([value], &Device::default());
+/// // ρ = e^0.5 is beyond 1.2, and A is positive: the loss is −1.2.
+/// let loss = moslim_rl::ops::clipped_surrogate_loss(constant(-1.0), constant(-1.5), constant(1.0), 0.2);
+/// assert!((loss.into_scalar::<f32>() + 1.2).abs() < 1e-6);
+/// ```
+pub fn clipped_surrogate_loss<const D: usize>(
+    logprobs: Tensor<D>,
+    old_logprobs: Tensor<D>,
+    advantages: Tensor<D>,
     clip_range: f64,
-) -> Tensor<1> {
-    let device = logprobs.device();
-    let constant = |values: &[f64]| {
-        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-        let n_actions = values.len();
-        Tensor::<1>::from_data(TensorData::new(values, [n_actions]), &device)
-    };
-    let advantages = constant(advantages);
-    let ratio = (logprobs - constant(old_logprobs)).exp();
+) -> Tensor<D> {
+    let advantages = advantages.detach();
+    let ratio = (logprobs - old_logprobs.detach()).exp();
     let clipped = ratio.clone().clamp(1.0 - clip_range, 1.0 + clip_range);
     (ratio * advantages.clone()).min_pair(clipped * advantages).neg()
+}
+
+/// Where the surrogate loss of an action is clipped and has no gradient: 1, elsewhere 0.
+///
+/// # Shapes
+/// As [`clipped_surrogate_loss`].
+pub fn is_clipped<const D: usize>(
+    logprobs: Tensor<D>,
+    old_logprobs: Tensor<D>,
+    advantages: Tensor<D>,
+    clip_range: f64,
+) -> Tensor<D> {
+    let ratio = (logprobs - old_logprobs).exp();
+    let above =
+        ratio.clone().greater_elem(1.0 + clip_range).float() * advantages.clone().greater_elem(0.0).float();
+    let below = ratio.lower_elem(1.0 - clip_range).float() * advantages.lower_elem(0.0).float();
+    above + below
+}
+
+/// PPO's loss of a value estimate, as in OpenAI's code for learning from preferences, before it is averaged.
+///
+/// `L = ½ max((V − R)², (clip(V, V_old ± ε) − R)²)`; no gradient flows into `V_old` or `R`.
+///
+/// # Shapes
+/// - all arguments, returns: the same
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// # let constant = |value: f32| Tensor::<1>::from_floats([value], &Device::default());
+/// // V moved from 0 to 1, of which 0.2 counts: ½ (0.2 − 2)² is more than ½ (1 − 2)².
+/// let loss = moslim_rl::ops::clipped_value_loss(constant(1.0), constant(0.0), constant(2.0), 0.2);
+/// assert!((loss.into_scalar::<f32>() - 1.62).abs() < 1e-6);
+/// ```
+pub fn clipped_value_loss<const D: usize>(
+    values: Tensor<D>,
+    old_values: Tensor<D>,
+    returns: Tensor<D>,
+    clip_range: f64,
+) -> Tensor<D> {
+    let moved = (values.clone() - old_values.clone()).clamp(-clip_range, clip_range);
+    let clipped = old_values + moved;
+    (values - returns.clone()).square().max_pair((clipped - returns).square()) * 0.5
 }
 
 /// The divergence KL(π_ref‖π) of every pair of distributions, in nats.
@@ -45,9 +90,20 @@ mod tests {
 
     #[test]
     fn values_on_both_sides_of_the_clip() {
-        let logprobs = Tensor::from_data([-1.0, -1.0, -1.5, -1.5], &Device::default());
-        let loss = clipped_surrogate_loss(logprobs, &[-1.5, -1.5, -1.0, -1.0], &[1.0, -1.0, 1.0, -1.0], 0.2);
+        let constant = |values: [f32; 4]| Tensor::<1>::from_floats(values, &Device::default());
+        let arguments = || {
+            (
+                constant([-1.0, -1.0, -1.5, -1.5]),
+                constant([-1.5, -1.5, -1.0, -1.0]),
+                constant([1.0, -1.0, 1.0, -1.0]),
+            )
+        };
+        let (logprobs, old_logprobs, advantages) = arguments();
+        let loss = clipped_surrogate_loss(logprobs, old_logprobs, advantages, 0.2);
         let loss: Vec<f32> = loss.into_data().try_to_vec().unwrap();
+        let (logprobs, old_logprobs, advantages) = arguments();
+        let clipped = is_clipped(logprobs, old_logprobs, advantages, 0.2);
+        assert_eq!(clipped.into_data().try_to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0, 1.0]);
         for (found, expected) in loss.iter().zip([-1.2, 1.648721, -0.606531, 0.8]) {
             assert!((found - expected).abs() < 1e-6, "{loss:?}");
         }
@@ -78,9 +134,26 @@ mod tests {
     fn the_gradient_is_that_of_reinforce_until_it_is_clipped() {
         let device = Device::default().autodiff();
         let logprobs = Tensor::<1>::from_data([-1.0, -2.0, -1.0], &device).require_grad();
-        let loss = clipped_surrogate_loss(logprobs.clone(), &[-1.0, -2.0, -1.5], &[3.0, -0.5, 1.0], 0.2);
+        let constant = |values: [f32; 3]| Tensor::<1>::from_floats(values, &device);
+        let (old_logprobs, advantages) = (constant([-1.0, -2.0, -1.5]), constant([3.0, -0.5, 1.0]));
+        let loss = clipped_surrogate_loss(logprobs.clone(), old_logprobs, advantages, 0.2);
         let gradient = logprobs.grad(&loss.sum().backward()).unwrap();
         // −A at ρ = 1; nothing beyond the clip.
         assert_eq!(gradient.into_data().try_to_vec::<f32>().unwrap(), [-3.0, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn a_value_is_pulled_only_as_far_as_the_clip() {
+        let device = Device::default().autodiff();
+        let values = Tensor::<1>::from_floats([1.0, 0.1, -1.0], &device).require_grad();
+        let (old, returns) =
+            (Tensor::zeros([3], &device), Tensor::<1>::from_floats([2.0, 2.0, 2.0], &device));
+        let loss = clipped_value_loss(values.clone(), old, returns, 0.2);
+        // ½(.2 − 2)², ½(.1 − 2)², ½(−1 − 2)² of both, since the larger counts.
+        let found: Vec<f32> = loss.clone().into_data().try_to_vec().unwrap();
+        assert!(found.iter().zip([1.62, 1.805, 4.5]).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        let gradient = values.grad(&loss.sum().backward()).unwrap();
+        let gradient = gradient.into_data().try_to_vec::<f32>().unwrap();
+        assert!(gradient.iter().zip([0.0, -1.9, -3.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{gradient:?}");
     }
 }

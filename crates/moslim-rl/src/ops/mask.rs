@@ -22,6 +22,17 @@ impl ResponseMask {
         Self { tokens: Tensor::from_data(TensorData::new(cells, [lengths.len(), longest]), device) }
     }
 
+    /// The same mask for tensors without gradients.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        Self { tokens: self.tokens.inner() }
+    }
+
+    /// Sum over all tokens. `[1]`
+    pub fn sum(&self, values: Tensor<2>) -> Tensor<1> {
+        self.sum_per_response(values).sum()
+    }
+
     /// Sum over the tokens of every response. `[n_responses]`
     pub fn sum_per_response(&self, values: Tensor<2>) -> Tensor<1> {
         // Chosen, not multiplied: 0 · ∞ is not a number.

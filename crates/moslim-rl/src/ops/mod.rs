@@ -3,11 +3,15 @@
 //! No model, configuration, random number, device choice or file is known here.
 
 mod advantage;
+mod gae;
 mod kl;
 mod loss;
 mod mask;
+mod preference;
 
-pub use advantage::{rloo_advantages, scale_to_unit_variance};
-pub use kl::KlEstimator;
-pub use loss::{clipped_surrogate_loss, forward_divergence};
+pub use advantage::{group_advantages, rloo_advantages, scale_to_unit_variance, whiten};
+pub use gae::gae;
+pub use kl::{AdaptiveKl, KlEstimator};
+pub use loss::{clipped_surrogate_loss, clipped_value_loss, forward_divergence, is_clipped};
 pub use mask::ResponseMask;
+pub use preference::PreferenceLoss;

@@ -76,7 +76,7 @@ pub(super) fn measure(
     reward: &MappedReward,
 ) -> Result<Measured, Error> {
     let brief = measure_briefly(run, datasets, policy, judge, reward)?;
-    let greedy = SamplingParams { temperature: 0.0, ..run.recipe.policy.rloo.sampling };
+    let greedy = SamplingParams { temperature: 0.0, ..run.recipe.policy.training.sampling };
     let ask = |asking| control(run, datasets, policy, judge, reward, asking, &greedy);
     Ok(Measured { greedy: Some((ask(Asking::One)?, ask(Asking::All)?)), ..brief })
 }
@@ -89,7 +89,7 @@ pub(super) fn measure_briefly(
     judge: &Judge,
     reward: &MappedReward,
 ) -> Result<Measured, Error> {
-    let sampled = run.recipe.policy.rloo.sampling;
+    let sampled = run.recipe.policy.training.sampling;
     let ask = |asking| control(run, datasets, policy, judge, reward, asking, &sampled);
     Ok(Measured {
         one: ask(Asking::One)?,

@@ -1,10 +1,8 @@
 //! How scores moved while the policy was trained: by the reward model and by the judge.
 
-use moslim_data::Prompt;
+use moslim_data::{Prompt, Request};
 use moslim_eval::overoptimization::{Point, parting_point};
 use moslim_eval::stats::mean;
-use moslim_reward_mapping::ClassProbabilities;
-use moslim_reward_model::Judgement;
 
 use super::judge::Judge;
 use crate::run::read_log;
@@ -33,21 +31,8 @@ impl Curves {
         for snapshot in &snapshots {
             let texts: Vec<(&Prompt, &str)> =
                 snapshot.answers.iter().map(|answer| (&answer.question, answer.response.as_str())).collect();
-            let levels = judge.levels(&texts)?;
-            let n_levels = reward.n_levels();
-            let gold: Vec<f64> = levels
-                .iter()
-                .zip(&snapshot.answers)
-                .map(|(levels, answer)| {
-                    let certain = levels.iter().zip(&n_levels).map(|(&level, &n)| {
-                        (0..n).map(|class| f64::from(u8::from(class == level))).collect()
-                    });
-                    let certain = ClassProbabilities(certain.collect());
-                    // A judge that is certain has one opinion.
-                    let opinions = vec![certain.clone()];
-                    reward.map(&Judgement { probabilities: certain, opinions }, &answer.request)
-                })
-                .collect::<Result<_, _>>()?;
+            let requests: Vec<&Request> = snapshot.answers.iter().map(|answer| &answer.request).collect();
+            let gold = judge.scores(reward, &texts, &requests)?;
             let proxy: Vec<f64> = snapshot.answers.iter().map(|answer| answer.proxy).collect();
             points.push(Point { kl: snapshot.kl, gold: mean(&gold), proxy: mean(&proxy) });
         }

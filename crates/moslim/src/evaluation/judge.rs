@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moslim_data::{Comparison, LabeledResponse, Level, Objective, Prompt};
+use moslim_data::{Comparison, LabeledResponse, Level, Objective, Prompt, Request};
 use moslim_eval::classification::{Classified, ComparedReport, HeadReport, expected_level, most_probable};
 use moslim_reward_mapping::ClassProbabilities;
 use moslim_reward_model::{Judgement, RewardModelFolder};
@@ -11,10 +11,10 @@ use rand::Rng;
 
 use crate::mapped_reward::{classify, classify_with_opinions};
 use crate::run::Purpose;
-use crate::{DataRecipe, Datasets, Error, Run};
+use crate::{DataRecipe, Datasets, Error, MappedReward, Run};
 
 /// A judge that the policy was not trained on.
-pub(super) enum Judge {
+pub(crate) enum Judge {
     /// Computes the levels from the text.
     Gold(Gold),
     /// A second reward model that learned from held-out questions.
@@ -23,7 +23,7 @@ pub(super) enum Judge {
 
 impl Judge {
     /// The judge that the data of the run has.
-    pub(super) fn of(run: &Run) -> Result<Self, Error> {
+    pub(crate) fn of(run: &Run) -> Result<Self, Error> {
         match &run.recipe.data {
             DataRecipe::Testbed { world, .. } => {
                 Ok(Self::Gold(World::new(*world, run.recipe.seed).gold().clone()))
@@ -72,6 +72,30 @@ impl Judge {
                 .map(|probabilities| probabilities.0.iter().map(|head| most_probable(head)).collect())
                 .collect()),
         }
+    }
+}
+
+impl Judge {
+    /// The scores of answers, given as prompt and answer text, whose levels are those of the judge with certainty.
+    pub(crate) fn scores(
+        &self,
+        reward: &MappedReward,
+        answers: &[(&Prompt, &str)],
+        requests: &[&Request],
+    ) -> Result<Vec<f64>, Error> {
+        let n_levels = reward.n_levels();
+        let levels = self.levels(answers)?;
+        let of_answer = |(levels, request): (Vec<Level>, &&Request)| {
+            let certain = levels
+                .iter()
+                .zip(&n_levels)
+                .map(|(&level, &n)| (0..n).map(|class| f64::from(u8::from(class == level))).collect());
+            let certain = ClassProbabilities(certain.collect());
+            // A judge that is certain has one opinion.
+            let opinions = vec![certain.clone()];
+            reward.map(&Judgement { probabilities: certain, opinions }, request)
+        };
+        levels.into_iter().zip(requests).map(of_answer).collect()
     }
 }
 

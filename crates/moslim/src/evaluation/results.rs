@@ -74,7 +74,7 @@ impl Results<'_> {
             "curve": self.curve(),
             "ablations": ablations,
             "checks": { "first_minibatch_ratio_error": ratio_error },
-            "answers_sampled": self.curves.steps.last().map(|step| step.answers),
+            "answers_sampled": self.curves.steps.last().map(|step| step.episode),
             "seconds": self.run.seconds()?,
             "phase_seconds": self.phase_seconds(),
         }))
@@ -155,7 +155,7 @@ impl Results<'_> {
              questions at temperature {}, one objective asked at a time: {}; all asked together: {}; \
              before policy optimisation: {}.",
             self.judge.name(),
-            self.run.recipe.policy.rloo.sampling.temperature,
+            self.run.recipe.policy.training.sampling.temperature,
             measure(&self.after.one.judged),
             measure(&self.after.all.judged),
             measure(&self.before.one.judged),

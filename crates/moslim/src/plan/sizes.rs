@@ -42,7 +42,7 @@ impl Plan {
         }
         let (mut prompts, mut exchanges) = lengths(&tokenizer, datasets.labeled.texts())?;
         // The stages look at all of their texts; most of what is wrong is known here, before anything is trained.
-        let longest_answer = recipe.policy.rloo.sampling.max_new_tokens;
+        let longest_answer = recipe.policy.training.sampling.max_new_tokens;
         let max_length = recipe.data.max_length().unwrap_or(usize::MAX);
         exchanges.retain(|exchange| *exchange <= max_length);
         prompts.retain(|prompt| prompt + longest_answer <= max_length);
@@ -143,18 +143,18 @@ impl Sizes<'_> {
             stages.push(StagePlan { weights, ..training });
         }
 
-        let rloo = &recipe.policy.rloo;
-        let n = rloo.micro_batch_size as f64;
-        let predicted = n * rloo.sampling.max_new_tokens as f64;
+        let training = &recipe.policy.training;
+        let n = training.micro_batch_size as f64;
+        let predicted = n * training.sampling.max_new_tokens as f64;
         let policy = self.training(Training {
             stage: "policy",
             model,
             trained,
             adapters,
             // Answers to one prompt share its reading.
-            tokens: predicted + (n / rloo.num_generations as f64).ceil() * self.prompt,
+            tokens: predicted + (n / training.num_generations as f64).ceil() * self.prompt,
             predicted,
-            precision: rloo.precision,
+            precision: training.precision,
         });
         let one = self.frozen(reward_model, recipe.reward_model.precision);
         let judge = match recipe.reward_model.uncertainty {
@@ -168,7 +168,7 @@ impl Sizes<'_> {
                 one + self.n_objectives * width * width * BYTES_PER_NUMBER
             }
         };
-        let reference = match (&recipe.lora, rloo.precision) {
+        let reference = match (&recipe.lora, training.precision) {
             // Adapters leave the base alone, which then is the reference as well.
             (Some(_), Precision::F32) => 0.0,
             (Some(_), Precision::Bf16) => self.rounded_layers(Precision::Bf16),
@@ -176,7 +176,7 @@ impl Sizes<'_> {
         };
         stages.push(StagePlan {
             weights: policy.weights + reference + judge,
-            cache: self.generation_cache(rloo.num_generations),
+            cache: self.generation_cache(training.num_generations),
             ..policy
         });
         stages.push(StagePlan {
@@ -221,7 +221,7 @@ impl Sizes<'_> {
 
     fn generation_cache(&self, n_samples: usize) -> f64 {
         let rows = moslim_lm::rows_at_once(n_samples, self.lanes > 1.0) as f64;
-        let columns = self.prompt + self.recipe.policy.rloo.sampling.max_new_tokens as f64;
+        let columns = self.prompt + self.recipe.policy.training.sampling.max_new_tokens as f64;
         rows * columns * self.config.cache_bytes_per_token() * self.lanes
     }
 }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn sixteen_bits_halve_what_is_frozen_and_add_a_copy_to_what_is_trained() {
         let [whole, rounded] =
-            [plan(&[]), plan(&["reward_model.precision=bf16", "policy.rloo.precision=bf16"])];
+            [plan(&[]), plan(&["reward_model.precision=bf16", "policy.training.precision=bf16"])];
         let layer = f64::from(16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32);
         let lanes = n_lanes(&Device::flex()) as f64;
         let grown = |stage: usize| rounded.stages[stage].weights - whole.stages[stage].weights;

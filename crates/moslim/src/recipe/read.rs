@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use moslim_reward_model::{ClassWeights, Sampling};
+use moslim_rl::SettingError;
 
 use super::{DataRecipe, PretrainingRecipe, Recipe};
+use crate::monitor::MonitorConfigError;
 
 /// The recipes inside the program.
 const EMBEDDED: [(&str, &str); 3] = [
@@ -100,6 +102,12 @@ impl Recipe {
         mut table: toml::Table,
         changes: &[String],
     ) -> Result<Self, RecipeError> {
+        // A change may name one setting of a table that the recipe leaves out: the others are those of the whole recipe.
+        if !changes.is_empty()
+            && let Ok(whole) = toml::Value::Table(table.clone()).try_into::<Self>()
+        {
+            table = toml::Table::try_from(whole).expect("a recipe is a table");
+        }
         for change in changes {
             apply(&mut table, change)?;
         }
@@ -143,26 +151,25 @@ impl Recipe {
             coef.to_string(),
             "a number from 0 on",
         )?;
-        at_least("policy.rloo.num_generations", policy.rloo.num_generations, 2, "at least 2")?;
-        at_least("policy.rloo.num_iterations", policy.rloo.num_iterations, 1, "at least 1")?;
-        at_least("policy.rloo.micro_batch_size", policy.rloo.micro_batch_size, 1, "at least 1")?;
-        let sampling = &policy.rloo.sampling;
-        at_least("policy.rloo.sampling.max_new_tokens", sampling.max_new_tokens, 1, "at least 1")?;
-        let whole = "that of the whole distribution, from which rollouts sample";
-        for (setting, found, ok, expected) in [
-            (
-                "temperature",
-                sampling.temperature,
-                (1e-6..=1e6).contains(&sampling.temperature),
-                "from 1e-6 to 1e6",
-            ),
-            ("top_k", sampling.top_k as f64, sampling.top_k == 0, whole),
-            ("top_p", sampling.top_p, sampling.top_p == 1.0, whole),
-            ("min_p", sampling.min_p, sampling.min_p == 0.0, whole),
-            ("repetition_penalty", sampling.repetition_penalty, sampling.repetition_penalty == 1.0, whole),
-        ] {
-            range(&format!("policy.rloo.sampling.{setting}"), ok, found.to_string(), expected)?;
-        }
+        at_least("policy.save_steps", policy.save_steps.unwrap_or(1), 1, "at least 1")?;
+        at_least("policy.save_total_limit", policy.save_total_limit, 1, "at least 1")?;
+        let algorithm = policy.algorithm();
+        let at = |table: String| {
+            move |SettingError { key, found, expected }| RecipeError::Range {
+                recipe: recipe.into(),
+                key: format!("policy.{table}.{key}"),
+                found,
+                expected,
+            }
+        };
+        algorithm.check().map_err(at(algorithm.name().replace('-', "_")))?;
+        policy.training.check(&algorithm).map_err(at("training".into()))?;
+        policy.monitor.check().map_err(|MonitorConfigError { key, found, expected }| RecipeError::Range {
+            recipe: recipe.into(),
+            key: format!("policy.monitor.{key}"),
+            found,
+            expected,
+        })?;
         if let Some(lora) = &self.lora {
             at_least("lora.r", lora.r, 1, "at least 1")?;
             let malformed = |error: moslim_lm::LmError| RecipeError::Malformed {
@@ -251,8 +258,8 @@ mod tests {
 
     #[test]
     fn changes_replace_values() {
-        let recipe = changed(&["seed=7", "policy.rloo.beta = 0.5", "data.world=lookup"]).unwrap();
-        assert_eq!((recipe.seed, recipe.policy.rloo.beta), (7, 0.5));
+        let recipe = changed(&["seed=7", "policy.rloo.kl.beta = 0.5", "data.world=lookup"]).unwrap();
+        assert_eq!((recipe.seed, recipe.policy.rloo.kl.beta), (7, 0.5));
         assert!(recipe.to_toml().contains("world = \"lookup\""));
         assert_eq!(
             changed(&["seed"]).unwrap_err(),
@@ -265,7 +272,7 @@ mod tests {
         for (change, expected) in [
             ("policy.max_step=3", "did you mean `max_steps`?"),
             ("polici.max_steps=3", "did you mean `policy`?"),
-            ("policy.rloo.optimizer.lr=1", "unknown field `lr`"),
+            ("policy.training.optimizer.lr=1", "unknown field `lr`"),
             ("data.sft_answer=1", "did you mean `sft_answers`?"),
             ("mapping.divisr=1", "did you mean `divisor`?"),
         ] {
@@ -276,9 +283,9 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_are_refused_by_name() {
-        let message = changed(&["policy.rloo.num_generations=1"]).unwrap_err();
-        assert_eq!(message, "quickstart: policy.rloo.num_generations: found 1, expected at least 2");
-        assert!(changed(&["policy.rloo.sampling.temperature=0.0"]).is_err());
+        let message = changed(&["policy.training.num_generations=1"]).unwrap_err();
+        assert_eq!(message, "quickstart: policy.training.num_generations: found 1, expected at least 2");
+        assert!(changed(&["policy.training.sampling.temperature=0.0"]).is_err());
         assert!(changed(&["seed=-1"]).is_err());
     }
 

@@ -13,7 +13,10 @@ pub(crate) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         run.progress.say(&format!("ablation: {}", ablation.name));
         let mut recipe = run.recipe.with(&ablation.set)?;
         recipe.ablations.clear();
-        optimize_policy(&run.fork(recipe, &folder(run, ablation))?, datasets)?;
+        let fork = run.fork(recipe, &folder(run, ablation))?;
+        if !(run.resume && fork.is_done("policy")?) {
+            optimize_policy(&fork, datasets)?;
+        }
     }
     Ok(())
 }

@@ -1,61 +1,38 @@
 //! Policy optimisation.
 
+mod checks;
+mod log;
+mod look;
+mod memory;
+mod prompts;
+mod shuffled;
+
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{PreferenceSampler, Prompt, Request};
-use moslim_lm::{EpochBatches, LoraConfig, Precision, TokenRng, write_folder, write_text};
-use moslim_reward_model::messages;
-use moslim_rl::{PolicyPrompt, Reward, RewardError, Rloo, Rollout, StepStats};
+use moslim_lm::{EpochBatches, LoraConfig, TokenRng, write_folder, write_text};
+use moslim_rl::{PolicyPrompt, PolicyTrainer, Step, StepStats};
 use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::fitting::{LONGEST_ROLLOUT, fitting, fitting_labeled};
+use self::checks::Checks;
+pub(crate) use self::log::PolicyLogStep;
+use self::log::{LogLines, Logs, repeated_phrases};
+use self::look::Looks;
+pub(crate) use self::look::Snapshot;
+use self::memory::PhaseMemory;
+pub(crate) use self::prompts::with_fitting_held_out;
+use self::prompts::{fitting_prompts, policy_prompt};
+use self::shuffled::ShuffledRequests;
+use crate::checkpoints::{Checkpoints, Settings};
+use crate::mapped_reward::RewardMemory;
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
+use crate::monitor::{Monitor, MonitorState, Vitals};
 use crate::run::{ADAPTER_FOLDER, Purpose, START_FOLDER};
 use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
 
-/// A line of the policy's log.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PolicyLogStep {
-    /// The step, counted from 1.
-    pub step: usize,
-    /// Answers sampled so far, this step included.
-    pub answers: usize,
-    /// The step's numbers.
-    #[serde(flatten)]
-    pub stats: StepStats,
-}
-
-/// Answers of the policy at one moment of its training, to held-out questions.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    /// Steps done.
-    pub step: usize,
-    /// Divergence from the start policy on the training prompts of that step, in nats.
-    pub kl: f64,
-    /// What was asked and answered.
-    pub answers: Vec<SnapshotAnswer>,
-}
-
-/// One answer of a [`Snapshot`].
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SnapshotAnswer {
-    pub question: Prompt,
-    pub request: Request,
-    pub response: String,
-    /// The score that training maximises.
-    pub proxy: f64,
-}
-
-/// The largest accepted |ratio − 1| of a token at the first mini-batch.
-fn ratio_limit(precision: Precision) -> f64 {
-    match precision {
-        Precision::F32 => 1e-4,
-        // Roundings of 2⁻⁹, layer upon layer: 0.1 with five layers. A policy that is not the one that wrote is far beyond.
-        Precision::Bf16 => 1.0,
-    }
-}
+/// How the stage is called.
+const STAGE: &str = "policy";
 
 /// Reads the start policy of a run.
 pub(crate) fn read_start(run: &Run, device: &Device) -> Result<PolicyFolder, Error> {
@@ -71,7 +48,7 @@ pub(crate) fn read_policy(run: &Run, device: &Device) -> Result<PolicyFolder, Er
     let path = run.policy_folder();
     match path.exists() {
         true => PolicyFolder::read(&path, device),
-        false => Err(Error::StageMissing { path, stage: "rloo" }),
+        false => Err(Error::StageMissing { path, stage: run.recipe.policy.algorithm().name() }),
     }
 }
 
@@ -90,64 +67,32 @@ pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedRewa
 
 /// Trains the policy and writes its folder.
 pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    const STAGE: &str = "policy";
-    let recipe = &run.recipe.policy;
     let start = read_start(run, &run.device.clone().autodiff())?;
-    let mut reward = read_reward(run, &start)?;
-    let sampler = PreferenceSampler::new(recipe.requests.clone(), &datasets.schema)?;
-    let mut requests = run.rng(Purpose::Requests);
-    let mut shuffle = run.rng(Purpose::Shuffle);
-    let train_prompts = fitting_prompts(run, datasets, &start)?;
     let measured = with_fitting_held_out(run, datasets, &start)?;
-    let order =
-        EpochBatches::new(train_prompts.len(), recipe.prompts_per_step, run.seed(Purpose::PromptOrder));
-    let rollout_seed = run.seed(Purpose::Rollouts);
-
-    let stops = start.lm.stops();
-    if recipe.unasked_coef > 0.0 {
-        hold_unasked(run, datasets, &start, &mut reward)?;
-    }
-    let policy = run.with_adapter(start.lm.model.clone(), 0)?;
-    let mut rloo = Rloo::new(recipe.rloo.clone(), policy, stops, recipe.max_steps);
-    let mut log = run.log("policy")?;
-    let mut snapshots = run.log("snapshots")?;
-    snapshots.push(&snapshot(run, &measured, &start, &rloo, &reward, 0, 0.0)?)?;
-    let mut progress = run.progress.stage(STAGE, recipe.max_steps);
-    let mut n_answers = 0;
-    for (index, rows) in order.take(recipe.max_steps).enumerate() {
+    let mut optimization = Optimization::begin(run, datasets, &start, &measured)?;
+    let mut progress = run.progress.stage(STAGE, run.recipe.policy.max_steps);
+    (0..optimization.trainer.steps_done()).for_each(|_| progress.advance(String::new));
+    while optimization.trainer.steps_done() < run.recipe.policy.max_steps {
+        if run.is_interrupted() {
+            optimization.save()?;
+        }
         run.check_interrupted(STAGE)?;
-        let step = index + 1;
-        let prompts: Vec<PolicyPrompt> = rows
-            .iter()
-            .map(|&row| policy_prompt(&start, train_prompts[row], sampler.sample(&mut requests)))
-            .collect::<Result<_, _>>()?;
-        let rng = TokenRng::new(rollout_seed, step as u64);
-        let stats = match recipe.shuffle_requests {
-            false => rloo.step(&prompts, &mut reward, &rng)?,
-            true => {
-                rloo.step(&prompts, &mut ShuffledRequests { inner: &mut reward, rng: &mut shuffle }, &rng)?
-            }
-        };
-        if step == 1 {
-            run.progress.say(&format!("first-minibatch ratio: |ratio - 1| = {:.1e}", stats.ratio_error));
-            let limit = ratio_limit(recipe.rloo.precision);
-            if stats.ratio_error > limit {
-                return Err(Error::FirstMinibatchRatio { found: stats.ratio_error, limit });
-            }
-        }
-        if !stats.grad_norm.is_finite() {
-            return Err(Error::Diverged { stage: STAGE, step });
-        }
-        n_answers += stats.n_answers;
-        let StepStats { score, kl, mean_length, .. } = stats;
-        log.push(&PolicyLogStep { step, answers: n_answers, stats })?;
-        if step % recipe.eval_steps == 0 || step == recipe.max_steps {
-            snapshots.push(&snapshot(run, &measured, &start, &rloo, &reward, step, kl)?)?;
-        }
+        let StepStats { score, kl, mean_length, .. } = optimization.step()?;
         progress.advance(|| format!("score {score:.3} kl {kl:.2} length {mean_length:.0}"));
     }
     progress.finish();
-    let policy = rloo.policy().valid();
+    write_policy(run, datasets, &start, &optimization.trainer)?;
+    optimization.checkpoints.remove()
+}
+
+/// Writes the folder of the policy, and that of its adapter if it has one.
+fn write_policy(
+    run: &Run,
+    datasets: &Datasets,
+    start: &PolicyFolder,
+    trainer: &PolicyTrainer,
+) -> Result<(), Error> {
+    let policy = trainer.policy().valid();
     if let Some(lora) = &run.recipe.lora {
         let card = model_card(run, datasets, Part::Adapter, None)?;
         let config = LoraConfig { base_model_name_or_path: Some(base_of_adapter(run)), ..lora.config() };
@@ -168,54 +113,226 @@ pub(super) fn base_of_adapter(run: &Run) -> String {
     }
 }
 
-/// The prompts of training that leave room for the longest answer, also if they ask for everything.
-fn fitting_prompts<'a>(
-    run: &Run,
-    datasets: &'a Datasets,
-    start: &PolicyFolder,
-) -> Result<Vec<&'a Prompt>, Error> {
-    let rollouts = longest_rollouts(run, &datasets.train_prompts, start)?;
-    let fitting = fitting(run, &start.lm.config, LONGEST_ROLLOUT, rollouts, |(_, length)| *length)?;
-    Ok(fitting.into_iter().map(|(prompt, _)| prompt).collect())
+/// A training of a policy on its way.
+struct Optimization<'a> {
+    run: &'a Run,
+    start: &'a PolicyFolder,
+    prompts: Vec<&'a Prompt>,
+    order: EpochBatches,
+    sampler: PreferenceSampler,
+    requests: ChaCha8Rng,
+    shuffle: ChaCha8Rng,
+    reward: MappedReward,
+    trainer: PolicyTrainer,
+    looks: Looks<'a>,
+    logs: Logs,
+    monitor: Monitor,
+    memory: PhaseMemory,
+    checkpoints: Checkpoints,
+    n_answers: usize,
+    is_checked: bool,
 }
 
-/// The prompts with their length when they ask for everything and get the longest answer.
-fn longest_rollouts<'a>(
-    run: &Run,
-    prompts: &'a [Prompt],
-    policy: &PolicyFolder,
-) -> Result<Vec<(&'a Prompt, usize)>, Error> {
-    let highest = policy.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64));
-    let request = Request { levels: highest.collect() };
-    let longest_answer = run.recipe.policy.rloo.sampling.max_new_tokens;
-    prompts
-        .iter()
-        .map(|prompt| Ok((prompt, policy.encode(prompt, &request)?.len() + longest_answer)))
-        .collect()
+/// What a checkpoint holds beside the trainer.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progressed {
+    n_answers: usize,
+    /// Numbers drawn for requests.
+    requests: u64,
+    /// Numbers drawn for shuffling them.
+    shuffle: u64,
+    lines: LogLines,
+    reward: RewardMemory,
+    monitor: MonitorState,
 }
 
-/// The data without the held-out answers and prompts that are longer than the recipe allows; nothing is measured on them.
-///
-/// # Errors
-/// If one is longer than the model was made for, or none is left.
-pub(crate) fn with_fitting_held_out(
-    run: &Run,
-    datasets: &Datasets,
-    policy: &PolicyFolder,
-) -> Result<Datasets, Error> {
-    let lm = &policy.lm;
-    let held_out = fitting_labeled(run, &lm.config, &lm.tokenizer, &datasets.held_out)?;
-    let rollouts = longest_rollouts(run, &datasets.held_out_prompts, policy)?;
-    let rollouts = fitting(run, &lm.config, LONGEST_ROLLOUT_HELD_OUT, rollouts, |(_, length)| *length)?;
-    Ok(Datasets {
-        held_out,
-        held_out_prompts: rollouts.into_iter().map(|(prompt, _)| prompt.clone()).collect(),
-        ..datasets.clone()
-    })
+impl<'a> Optimization<'a> {
+    /// Begins, or goes on from the last checkpoint.
+    fn begin(
+        run: &'a Run,
+        datasets: &'a Datasets,
+        start: &'a PolicyFolder,
+        measured: &'a Datasets,
+    ) -> Result<Self, Error> {
+        let recipe = &run.recipe.policy;
+        let mut reward = read_reward(run, start)?;
+        let prompts = fitting_prompts(run, datasets, start)?;
+        let order = EpochBatches::new(prompts.len(), recipe.prompts_per_step, run.seed(Purpose::PromptOrder));
+        let memory = PhaseMemory::start();
+        let phases = memory.clone();
+        let reward_trunk = reward.trunk(&start.lm.tokenizer);
+        let trainer = PolicyTrainer::new(
+            recipe.training.clone(),
+            recipe.algorithm(),
+            run.with_adapter(start.lm.model.clone(), 0)?,
+            reward_trunk.as_ref(),
+            start.lm.stops(),
+            recipe.max_steps,
+        )?
+        .with_phases(move |phase| phases.lap(phase));
+        let checkpoints = Checkpoints::of(run, STAGE, recipe.save_total_limit, settings(run, datasets))?;
+        let (mut requests, mut shuffle) = (run.rng(Purpose::Requests), run.rng(Purpose::Shuffle));
+        let (trainer, lines, monitor, n_answers) = match checkpoints.last::<Progressed>()? {
+            Some((folder, progressed)) => {
+                requests.set_word_pos(progressed.requests.into());
+                shuffle.set_word_pos(progressed.shuffle.into());
+                reward.remember(progressed.reward);
+                let Progressed { lines, monitor, n_answers, .. } = progressed;
+                (trainer.resume(&folder)?, lines, monitor, n_answers)
+            }
+            None => {
+                if recipe.unasked_coef > 0.0 {
+                    hold_unasked(run, datasets, start, &mut reward)?;
+                }
+                (trainer, LogLines::default(), MonitorState::default(), 0)
+            }
+        };
+        let mut optimization = Self {
+            run,
+            start,
+            prompts,
+            order: order.skip_to(trainer.steps_done()),
+            sampler: PreferenceSampler::new(recipe.requests.clone(), &datasets.schema)?,
+            requests,
+            shuffle,
+            reward,
+            looks: Looks::new(run, measured, start)?,
+            logs: Logs::open(run, lines)?,
+            monitor: Monitor::resume(recipe.monitor.clone(), monitor)?,
+            memory,
+            checkpoints,
+            n_answers,
+            is_checked: false,
+            trainer,
+        };
+        if optimization.trainer.steps_done() == 0 {
+            optimization.look(0.0)?;
+        }
+        Ok(optimization)
+    }
+
+    /// One step with all that belongs to it; returns its numbers.
+    fn step(&mut self) -> Result<StepStats, Error> {
+        let (run, recipe) = (self.run, &self.run.recipe.policy);
+        let rows = self.order.next().expect("the order has no end");
+        let prompts: Vec<PolicyPrompt> = rows
+            .iter()
+            .map(|&row| policy_prompt(self.start, self.prompts[row], self.sampler.sample(&mut self.requests)))
+            .collect::<Result<_, _>>()?;
+        let checks = Checks { recipe, progress: &run.progress };
+        if !self.is_checked {
+            checks.show_prompt(self.start, &prompts[0])?;
+            checks.weights_are_used(self.trainer.policy(), &prompts[0])?;
+        }
+        let number = self.trainer.steps_done() + 1;
+        let rng = TokenRng::new(run.seed(Purpose::Rollouts), number as u64);
+        let step = match recipe.shuffle_requests {
+            false => self.trainer.step(&prompts, &mut self.reward, &rng)?,
+            true => {
+                let mut shuffled = ShuffledRequests { inner: &mut self.reward, rng: &mut self.shuffle };
+                self.trainer.step(&prompts, &mut shuffled, &rng)?
+            }
+        };
+        if !self.is_checked {
+            checks.first_step(&step)?;
+            self.is_checked = true;
+        }
+        if !step.stats.grad_norm.is_finite() {
+            return Err(Error::Diverged { stage: STAGE, step: number });
+        }
+        self.note(number, step)
+    }
+
+    /// Everything that follows a step: logs, a look, warnings, a checkpoint.
+    fn note(&mut self, number: usize, step: Step) -> Result<StepStats, Error> {
+        let recipe = &self.run.recipe.policy;
+        let mut stats = step.stats.clone();
+        stats.metrics.extend(self.memory.take());
+        let repeated = repeated_phrases(&step);
+        stats.metrics.insert("completions/repeated_ngrams".into(), repeated);
+        self.n_answers += stats.n_answers;
+        self.logs.step(number, self.n_answers, stats.clone())?;
+        let is_last = number == recipe.max_steps;
+        let mut held_out = None;
+        if number.is_multiple_of(recipe.eval_steps) || is_last {
+            self.logs.completions(self.start, number, &step)?;
+            held_out = self.look(stats.kl)?;
+        }
+        self.watch(Vitals {
+            step: number,
+            score: stats.score,
+            kl: stats.kl,
+            entropy: stats.entropy,
+            mean_length: stats.mean_length,
+            grad_norm: stats.grad_norm,
+            ratio_error: stats.ratio_error,
+            repeated,
+            clipped_ratio: stats.clipped_ratio,
+            held_out,
+        })?;
+        if recipe.save_steps.is_some_and(|steps| number.is_multiple_of(steps)) && !is_last {
+            self.save()?;
+        }
+        Ok(stats)
+    }
+
+    /// Looks at held-out questions; returns the mean scores by the reward and by the judge, if there is one.
+    fn look(&mut self, kl: f64) -> Result<Option<(f64, f64)>, Error> {
+        let snapshot = self.looks.look(&self.trainer, &self.reward, kl)?;
+        self.logs.snapshots.push(&snapshot)?;
+        Ok(snapshot.held_out())
+    }
+
+    /// Tells of signs of trouble, and ends the run at those that the recipe names.
+    fn watch(&mut self, vitals: Vitals) -> Result<(), Error> {
+        let mut ends = None;
+        for warning in self.monitor.observe(&vitals) {
+            self.logs.warning(&warning)?;
+            let message = format!("{}: {}", warning.sign, warning.message);
+            self.run.progress.say(&format!("warning: step {}: {message}", vitals.step));
+            if self.run.recipe.policy.stop_on.contains(&warning.sign) {
+                ends = Some(message);
+            }
+        }
+        match ends {
+            Some(warning) => {
+                self.save()?;
+                Err(Error::Stopped { step: vitals.step, warning })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint.
+    fn save(&self) -> Result<(), Error> {
+        let position = |rng: &ChaCha8Rng| rng.get_word_pos() as u64;
+        let progressed = Progressed {
+            n_answers: self.n_answers,
+            requests: position(&self.requests),
+            shuffle: position(&self.shuffle),
+            lines: self.logs.lines(),
+            reward: self.reward.memory(),
+            monitor: self.monitor.state().clone(),
+        };
+        self.checkpoints.write(self.trainer.steps_done(), &progressed, |folder| self.trainer.save(folder))
+    }
 }
 
-/// What [`fitting`] calls a rollout of the evaluation.
-const LONGEST_ROLLOUT_HELD_OUT: &str = "answer of max_new_tokens to held-out prompt";
+/// What decides the training of a policy: everything of the recipe but what comes after it, and the data.
+fn settings(run: &Run, datasets: &Datasets) -> Settings {
+    let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
+    for later in ["evaluation", "ablations"] {
+        recipe.remove(later);
+    }
+    // What is watched and how often it is written decides nothing.
+    if let Some(toml::Value::Table(policy)) = recipe.get_mut("policy") {
+        for nothing in ["save_steps", "save_total_limit", "skip_checks", "monitor", "stop_on"] {
+            policy.remove(nothing);
+        }
+    }
+    Settings::of(&recipe, &datasets.files)
+}
 
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.
 fn hold_unasked(
@@ -230,76 +347,9 @@ fn hold_unasked(
     let questions: Vec<(&Prompt, &Request)> =
         datasets.train_prompts.iter().cycle().take(ANSWERS).map(|question| (question, &free)).collect();
     let rng = TokenRng::new(run.seed(Purpose::OrdinaryAnswers), 0);
-    let answers = start.with_model(start.lm.model.valid()).answer(&questions, &recipe.rloo.sampling, &rng)?;
+    let sampling = &recipe.training.sampling;
+    let answers = start.with_model(start.lm.model.valid()).answer(&questions, sampling, &rng)?;
     let ordinary: Vec<(&Prompt, &str)> =
         questions.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
     reward.hold_unasked(recipe.unasked_coef, &ordinary)
-}
-
-/// A prompt of policy optimisation from a question and a request.
-fn policy_prompt(policy: &PolicyFolder, prompt: &Prompt, request: Request) -> Result<PolicyPrompt, Error> {
-    Ok(PolicyPrompt {
-        prompt: prompt.clone(),
-        tokens: policy.encode(prompt, &request)?,
-        plain_tokens: policy.lm.tokenizer.encode_chat(&messages(prompt))?,
-        request,
-    })
-}
-
-/// Answers to held-out questions, each asking for one objective; the same questions and requests every time.
-fn snapshot(
-    run: &Run,
-    datasets: &Datasets,
-    start: &PolicyFolder,
-    rloo: &Rloo,
-    reward: &MappedReward,
-    step: usize,
-    kl: f64,
-) -> Result<Snapshot, Error> {
-    let recipe = &run.recipe.policy;
-    let mut rng = run.rng(Purpose::Snapshots);
-    let one = moslim_data::RequestMix { one: 1.0, ..moslim_data::RequestMix::default() };
-    let sampler = PreferenceSampler::new(one, &datasets.schema)?;
-    let questions = datasets.held_out_prompts.iter().cycle().take(recipe.eval_answers);
-    let asked: Vec<(&Prompt, Request)> =
-        questions.map(|question| (question, sampler.sample(&mut rng))).collect();
-    let now = start.with_model(rloo.policy().valid());
-    let pairs: Vec<(&Prompt, &Request)> =
-        asked.iter().map(|(question, request)| (*question, request)).collect();
-    let rng = TokenRng::new(run.seed(Purpose::Snapshots), step as u64);
-    let answers = now.answer(&pairs, &recipe.rloo.sampling, &rng)?;
-    let exchanges: Vec<(&Prompt, &str)> =
-        pairs.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
-    let requests: Vec<&Request> = pairs.iter().map(|(_, request)| *request).collect();
-    let proxies = reward.score_texts(&exchanges, &requests)?;
-    let answers = asked
-        .iter()
-        .zip(answers.iter().zip(proxies))
-        .map(|((question, request), ((response, _), proxy))| SnapshotAnswer {
-            question: (*question).clone(),
-            request: request.clone(),
-            response: response.clone(),
-            proxy,
-        })
-        .collect();
-    Ok(Snapshot { step, kl, answers })
-}
-
-/// A reward that is shown the request of another prompt.
-struct ShuffledRequests<'a> {
-    inner: &'a mut MappedReward,
-    rng: &'a mut ChaCha8Rng,
-}
-
-impl Reward for ShuffledRequests<'_> {
-    fn score(&mut self, prompts: &[PolicyPrompt], rollout: &Rollout) -> Result<Vec<f64>, RewardError> {
-        let mut requests: Vec<Request> = prompts.iter().map(|prompt| prompt.request.clone()).collect();
-        requests.shuffle(self.rng);
-        let prompts: Vec<PolicyPrompt> = prompts
-            .iter()
-            .zip(requests)
-            .map(|(prompt, request)| PolicyPrompt { request, ..prompt.clone() })
-            .collect();
-        self.inner.score(&prompts, rollout)
-    }
 }

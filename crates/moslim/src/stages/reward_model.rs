@@ -1,9 +1,9 @@
 //! The reward model, and the judge where the data has no exact one.
 
-mod checkpoint;
 mod finished;
 mod growing;
 mod origin;
+mod progressed;
 mod uncertainty;
 
 use std::ops::ControlFlow;
@@ -17,10 +17,11 @@ use moslim_reward_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::checkpoint::{Checkpoints, Progressed};
 pub use self::growing::add_objectives;
 use self::origin::Origin;
+use self::progressed::{Progressed, settings};
 use super::fitting::fitting;
+use crate::checkpoints::Checkpoints;
 use crate::model_card::Part;
 use crate::run::{JsonLines, Purpose};
 use crate::{DataRecipe, Datasets, Error, Labeled, Run};
@@ -165,8 +166,9 @@ impl<'a> Stage<'a> {
             0 => training.stage.replace(' ', "_"),
             _ => format!("{}_member_{member}", training.stage.replace(' ', "_")),
         };
-        let checkpoints = Checkpoints::of(run, &name, training.config, &datasets.files)?;
-        let (trainer, progressed) = checkpoints.resumed(trainer)?;
+        let settings = settings(run, training.config, &datasets.files);
+        let checkpoints = Checkpoints::of(run, &name, 1, settings)?;
+        let (trainer, progressed) = Progressed::resumed(&checkpoints, trainer)?;
         let model = self.train_to_the_end(trainer, progressed, &checkpoints, &name)?;
         Ok((model, checkpoints))
     }
@@ -211,7 +213,7 @@ impl<'a> Stage<'a> {
             }
             if every(config.save_steps) && !is_last && !stops {
                 let progressed = Progressed { selection, best, n_log_lines: log.n_lines() };
-                checkpoints.write(&trainer, &progressed)?;
+                progressed.write(checkpoints, &trainer)?;
                 best = progressed.best;
             }
         }

@@ -3,15 +3,19 @@
 use moslim_reward_model::messages;
 use std::path::PathBuf;
 
-use moslim_lm::{CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, sft_gradients};
+use moslim_lm::{
+    CausalLm, EpochBatches, Exchange, ModelFolder, Optimizer, load_training, save_training, sft_gradients,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::fitting::fitting;
 use super::{check_context, with_fitting_held_out};
+use crate::checkpoints::{Checkpoints, Settings};
 use crate::model_card::{Part, model_card};
-use crate::run::Purpose;
+use crate::run::{Purpose, read_log};
 use crate::start_model::{plain_texts, shape_and_tokenizer};
-use crate::{Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
+use crate::{DataFile, Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
 
 /// Makes the start policy and writes its folder.
 pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
@@ -24,8 +28,13 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         datasets,
         &PolicyFolder::new(lm.clone(), datasets.schema.clone(), recipe.codec.clone())?,
     )?;
-    let mut log = run.log("sft")?;
-    if let Some(pretraining) = &recipe.pretraining {
+    let settings = settings(run, &datasets.files);
+    let [of_pretraining, of_sft] =
+        ["pretraining", "sft"].map(|name| Checkpoints::of(run, name, 1, settings.clone()));
+    let (of_pretraining, of_sft) = (of_pretraining?, of_sft?);
+    // Whoever has begun to read answers is done with plain text.
+    let reads_answers = of_sft.last::<Progressed>()?.is_some();
+    if let Some(pretraining) = recipe.pretraining.as_ref().filter(|_| !reads_answers) {
         let mut windows = Vec::new();
         for (path, text) in &texts {
             let tokens = lm.tokenizer.encode(text)?;
@@ -55,8 +64,8 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             "window",
             examples.iter().map(|(begin, window)| begin.len() + window.len()),
         )?;
-        let order = Purpose::PretrainingOrder;
-        lm.model = descend(run, "pretraining", lm.model, &examples, &pretraining.training, order, &mut log)?;
+        let descent = Descent { run, stage: "pretraining", n_log_lines: 0, order: Purpose::PretrainingOrder };
+        lm.model = descent.descend(lm.model, &examples, &pretraining.training, &of_pretraining)?;
     }
     if let Some(sft) = &recipe.sft {
         let tokenizer = &lm.tokenizer;
@@ -68,10 +77,16 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         let examples =
             fitting(run, &lm.config, "answer", examples, |(prompt, answer)| prompt.len() + answer.len())?;
         let model = run.with_adapter(lm.model, 0)?;
-        lm.model = descend(run, "sft", model, &examples, sft, Purpose::SftOrder, &mut log)?.merged();
+        let n_log_lines = read_log::<serde_json::Value>(&run.folder, LOG)?.len();
+        let n_log_lines = if recipe.pretraining.is_some() { n_log_lines } else { 0 };
+        let descent = Descent { run, stage: "sft", n_log_lines, order: Purpose::SftOrder };
+        lm.model = descent.descend(model, &examples, sft, &of_sft)?.merged();
     }
     let card = model_card(run, datasets, Part::Start, None)?;
-    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder(), &card)
+    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?
+        .write(&run.start_folder(), &card)?;
+    of_pretraining.remove()?;
+    of_sft.remove()
 }
 
 /// The model that the recipe starts from, on a device with gradients.
@@ -86,43 +101,96 @@ fn start_model(run: &Run, datasets: &Datasets, texts: &[(PathBuf, String)]) -> R
     Ok(ModelFolder::new(config, tokenizer, model))
 }
 
-/// Supervised training on prompts and responses.
-fn descend(
-    run: &Run,
-    stage: &'static str,
-    mut model: CausalLm,
-    examples: &[(Vec<u32>, Vec<u32>)],
-    recipe: &SftRecipe,
-    order: Purpose,
-    log: &mut crate::run::JsonLines,
-) -> Result<CausalLm, Error> {
-    let per_epoch = examples.len() as f64 / recipe.batch_size.min(examples.len()) as f64;
-    let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
-    let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
-    let mut progress = run.progress.stage(stage, total_steps);
-    let mut batches = EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order));
-    if recipe.group_by_length {
-        let length = |(prompt, answer): &(Vec<u32>, Vec<u32>)| prompt.len() + answer.len();
-        batches = batches.grouped_by_length(examples.iter().map(length).collect());
+/// The log of the stage.
+const LOG: &str = "sft";
+
+/// What a checkpoint holds beside weights and optimizer.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progressed {
+    steps_done: usize,
+    n_log_lines: usize,
+}
+
+/// What decides the start policy: everything of the recipe but what comes after it, and the data.
+fn settings(run: &Run, files: &[DataFile]) -> Settings {
+    let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
+    for later in ["reward_model", "mapping", "policy", "evaluation", "ablations"] {
+        recipe.remove(later);
     }
-    for (index, rows) in batches.take(total_steps).enumerate() {
-        run.check_interrupted(stage)?;
-        let batch: Vec<Exchange<'_>> = rows
-            .iter()
-            .map(|&row| Exchange { prompt: &examples[row].0, response: &examples[row].1 })
-            .collect();
-        let (gradients, value) = sft_gradients(&model, &batch, recipe.micro_batch_size, recipe.precision);
-        let lr = optimizer.learning_rate();
-        let grad_norm;
-        (model, grad_norm) = optimizer.step(model, gradients);
-        if !grad_norm.is_finite() {
-            return Err(Error::Diverged { stage, step: index + 1 });
+    for stage in ["pretraining", "sft"] {
+        if let Some(toml::Value::Table(stage)) = recipe.get_mut(stage) {
+            stage.remove("save_steps");
         }
-        log.push(
-            &json!({ "stage": stage, "step": index + 1, "loss": value, "grad_norm": grad_norm, "lr": lr }),
-        )?;
-        progress.advance(|| format!("loss {value:.3}"));
     }
-    progress.finish();
-    Ok(model)
+    Settings::of(&recipe, files)
+}
+
+/// Supervised training on prompts and responses.
+struct Descent<'a> {
+    run: &'a Run,
+    stage: &'static str,
+    /// Lines of the log that others wrote.
+    n_log_lines: usize,
+    order: Purpose,
+}
+
+impl Descent<'_> {
+    fn descend(
+        &self,
+        mut model: CausalLm,
+        examples: &[(Vec<u32>, Vec<u32>)],
+        recipe: &SftRecipe,
+        checkpoints: &Checkpoints,
+    ) -> Result<CausalLm, Error> {
+        let &Self { run, stage, n_log_lines, order } = self;
+        let per_epoch = examples.len() as f64 / recipe.batch_size.min(examples.len()) as f64;
+        let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
+        let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
+        let mut progressed = Progressed { steps_done: 0, n_log_lines };
+        if let Some((folder, found)) = checkpoints.last::<Progressed>()? {
+            (model, optimizer) = load_training(model, optimizer, &folder)?;
+            progressed = found;
+        }
+        let mut log = run.continued_log(LOG, progressed.n_log_lines)?;
+        let mut progress = run.progress.stage(stage, total_steps);
+        (0..progressed.steps_done).for_each(|_| progress.advance(String::new));
+        let mut batches = EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order));
+        if recipe.group_by_length {
+            let length = |(prompt, answer): &(Vec<u32>, Vec<u32>)| prompt.len() + answer.len();
+            batches = batches.grouped_by_length(examples.iter().map(length).collect());
+        }
+        batches = batches.skip_to(progressed.steps_done);
+        let save = |model: &CausalLm, optimizer: &Optimizer, steps_done, n_log_lines| {
+            let progressed = Progressed { steps_done, n_log_lines };
+            checkpoints.write(steps_done, &progressed, |folder| save_training(model, optimizer, folder))
+        };
+        for step in progressed.steps_done + 1..=total_steps {
+            if run.is_interrupted() {
+                save(&model, &optimizer, step - 1, log.n_lines())?;
+            }
+            run.check_interrupted(stage)?;
+            let rows = batches.next().expect("the order has no end");
+            let batch: Vec<Exchange<'_>> = rows
+                .iter()
+                .map(|&row| Exchange { prompt: &examples[row].0, response: &examples[row].1 })
+                .collect();
+            let (gradients, value) = sft_gradients(&model, &batch, recipe.micro_batch_size, recipe.precision);
+            let lr = optimizer.learning_rate();
+            let grad_norm;
+            (model, grad_norm) = optimizer.step(model, gradients);
+            if !grad_norm.is_finite() {
+                return Err(Error::Diverged { stage, step });
+            }
+            log.push(
+                &json!({ "stage": stage, "step": step, "loss": value, "grad_norm": grad_norm, "lr": lr }),
+            )?;
+            progress.advance(|| format!("loss {value:.3}"));
+            if recipe.save_steps.is_some_and(|steps| step.is_multiple_of(steps)) {
+                save(&model, &optimizer, step, log.n_lines())?;
+            }
+        }
+        progress.finish();
+        Ok(model)
+    }
 }

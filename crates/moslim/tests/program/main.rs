@@ -39,8 +39,8 @@ const TINY: &[&str] = &[
     "policy.prompts_per_step=6",
     "policy.eval_steps=2",
     "policy.eval_answers=12",
-    "policy.rloo.num_generations=2",
-    "policy.rloo.sampling.max_new_tokens=24",
+    "policy.training.num_generations=2",
+    "policy.training.sampling.max_new_tokens=24",
     "evaluation.prompts=12",
     "evaluation.resamples=20",
 ];

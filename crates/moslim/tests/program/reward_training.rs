@@ -128,7 +128,8 @@ fn a_training_that_is_killed_goes_on_and_ends_in_the_same_bytes() {
     let other = [&changes[..], &["reward_model.optimizer.learning_rate=0.5"]].concat();
     let message = failure(&tiny("reward fit", &killed, &other).arg("--resume").output().unwrap(), 1);
     assert!(
-        message.contains("a checkpoint made with `learning_rate = ") && message.contains("--resume"),
+        message.contains("a checkpoint made with `reward_model.optimizer.learning_rate = ")
+            && message.contains("--resume"),
         "{message}"
     );
     assert_success(&tiny("reward fit", &killed, &changes).arg("--resume").output().unwrap());

@@ -186,7 +186,8 @@ fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
     let scores = |change: &str| -> Vec<f64> {
         assert_success(&tiny("rloo", &out, &[change]).output().unwrap());
         let log = std::fs::read_to_string(out.join("metrics/policy.jsonl")).unwrap();
-        let score = |line: &str| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap();
+        let score =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["objective/scores"].as_f64().unwrap();
         log.lines().map(score).collect()
     };
     let kinds = ["mapping.kind={ z_running = { momentum = 0.5 } }", "mapping.kind=z_dataset"].map(scores);
@@ -200,7 +201,7 @@ fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
 fn sixteen_bits_go_through_every_stage() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("rounded");
-    let rounded = ["sft.precision=bf16", "reward_model.precision=bf16", "policy.rloo.precision=bf16"];
+    let rounded = ["sft.precision=bf16", "reward_model.precision=bf16", "policy.training.precision=bf16"];
     assert_success(&tiny("train", &out, &rounded).output().unwrap());
     assert!(results(&out)["policy"]["honesty"]["exact"].is_number());
     // What is written has 32 bits, and is not what 32 bits would have become.

@@ -2,6 +2,10 @@
 //!
 //! [Gao, Schulman and Hilton 2023](https://arxiv.org/abs/2210.10760) draw both over `sqrt(KL(π‖π₀))`, the distance travelled from the start policy.
 
+mod law;
+
+pub use law::{FittedLaw, Law};
+
 /// One checkpoint of a training run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {

@@ -37,7 +37,7 @@ impl BestOfNConfig {
     pub(crate) fn learn(&self, learner: &mut Learner, experience: &Experience<'_>) -> Update {
         let best = self.best(experience);
         // L = −mean of log π over the tokens of the best answers.
-        learner.descend(experience, &Units::answers(best), |batch| {
+        learner.descend(experience, &Units::tokens(best), |batch| {
             let logprobs = batch.mask.sum(batch.logprobs.clone());
             Loss { total: batch.regularized(logprobs.neg(), batch.n_tokens), metrics: vec![] }
         })

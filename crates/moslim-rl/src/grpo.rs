@@ -70,7 +70,7 @@ impl GrpoConfig {
             experience.rollout.answers.iter().map(|answer| answer.tokens.len() as f64).collect();
 
         // Every token is an action with the advantage of its answer.
-        learner.descend(experience, &Units::answers(experience.kept.clone()), |batch| {
+        learner.descend(experience, &Units::tokens(experience.kept.clone()), |batch| {
             let (old, advantages) = (batch.per_token(&old_logprobs), batch.per_token(&advantages));
             let logprobs = batch.logprobs.clone();
             let clipped =

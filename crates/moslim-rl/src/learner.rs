@@ -35,17 +35,33 @@ pub(crate) struct Learner {
 pub(crate) struct Units {
     rows: Vec<usize>,
     size: usize,
+    /// What a nat per answer weighs beside the loss of the algorithm.
+    nat: Nat,
+}
+
+/// What a nat per answer weighs beside a loss.
+#[derive(Clone, Copy)]
+enum Nat {
+    /// So much: the loss is a mean over answers or pairs.
+    PerAnswer(f64),
+    /// As much as a nat of any token: the loss is a mean over tokens.
+    PerToken,
 }
 
 impl Units {
     /// Every answer by itself.
     pub(crate) fn answers(rows: Vec<usize>) -> Self {
-        Self { rows, size: 1 }
+        Self { rows, size: 1, nat: Nat::PerAnswer(1.0) }
     }
 
-    /// Pairs of answers; in a batch the first and the second of each follow each other.
-    pub(crate) fn pairs(pairs: &[[usize; 2]]) -> Self {
-        Self { rows: pairs.concat(), size: 2 }
+    /// The same for a loss that is a mean over tokens.
+    pub(crate) fn tokens(rows: Vec<usize>) -> Self {
+        Self { nat: Nat::PerToken, ..Self::answers(rows) }
+    }
+
+    /// Pairs of answers, for a loss in which a nat of difference counts `beta`; in a batch the first and the second follow each other.
+    pub(crate) fn pairs(pairs: &[[usize; 2]], beta: f64) -> Self {
+        Self { rows: pairs.concat(), size: 2, nat: Nat::PerAnswer(beta) }
     }
 
     /// The rows of every mini-batch; several are drawn anew in every iteration, and each keeps the order of the rows.
@@ -196,7 +212,7 @@ impl Learner {
                 let n_free = experience.free.len();
                 let free = &experience.free
                     [index * n_free / num_mini_batches..(index + 1) * n_free / num_mini_batches];
-                let update = self.update(experience, rows, free, &loss);
+                let update = self.update(experience, rows, free, units.nat, &loss);
                 for (name, value) in &update.metrics {
                     let n_updates = (num_iterations * num_mini_batches) as f64;
                     *metrics.entry(name.clone()).or_default() += value / n_updates;
@@ -213,6 +229,7 @@ impl Learner {
         experience: &Experience<'_>,
         rows: &[usize],
         free: &[Exchange<'_>],
+        nat: Nat,
         loss: &(impl Fn(&Batch<'_>) -> Loss + Sync),
     ) -> Update {
         let (config, reference) = (&self.config, &self.reference);
@@ -220,6 +237,13 @@ impl Learner {
         let exchanges = experience.exchanges();
         let answers = &experience.rollout.answers;
         let n_tokens: usize = rows.iter().map(|&row| answers[row].tokens.len()).sum();
+        let free_weight = match nat {
+            Nat::PerAnswer(weight) => weight,
+            Nat::PerToken => {
+                let n_tokens: usize = free.iter().map(|exchange| exchange.response.len()).sum();
+                free.len() as f64 / n_tokens.max(1) as f64
+            }
+        };
         let size = config.micro_batch_size;
         let parts = rows.chunks(size).map(Part::Asked).chain(free.chunks(size).map(Part::Free)).collect();
         let of_part = |model: &ActorCritic, part: Part<'_>| {
@@ -271,7 +295,7 @@ impl Learner {
                     let divergence = forward_divergence(now, before).sum() / free.len() as f64;
                     let found =
                         Found { free_prompt_kl: Some(scalar(divergence.clone())), ..Found::default() };
-                    (Some(divergence * config.free_prompt_coef), found)
+                    (Some(divergence * (config.free_prompt_coef * free_weight)), found)
                 }
             }
         };

@@ -102,7 +102,7 @@ impl PpoConfig {
         let advantages = experience.weighted_tokens(advantages);
         let old_logprobs = experience.old_logprobs();
 
-        learner.descend(experience, &Units::answers(experience.kept.clone()), |batch| {
+        learner.descend(experience, &Units::tokens(experience.kept.clone()), |batch| {
             let (old, advantages) = (batch.per_token(&old_logprobs), batch.per_token(&advantages));
             let logprobs = batch.logprobs.clone();
             let clipped =

@@ -10,6 +10,7 @@ use moslim_rl::{RewardError, SettingError, StepError};
 use moslim_testbed::LabelOptionsError;
 
 use crate::monitor::MonitorConfigError;
+use crate::rollout_server::ServerError;
 use crate::{HubError, RecipeError};
 
 /// Why a run or a command could not do its work.
@@ -164,6 +165,9 @@ pub enum Error {
         /// What was seen.
         warning: String,
     },
+    /// The server that samples.
+    #[error("policy.rollout_server: {0}")]
+    RolloutServer(#[from] ServerError),
     /// A threshold of the monitor.
     #[error("policy.monitor.{0}")]
     Monitor(#[from] MonitorConfigError),

@@ -16,10 +16,12 @@ mod plan;
 mod policy_folder;
 mod progress;
 mod recipe;
+mod rollout_server;
 mod run;
 mod stages;
 mod start_model;
 mod tensorboard;
+mod watch;
 
 pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
@@ -36,7 +38,9 @@ pub use recipe::{
     AblationRecipe, AlgorithmName, CheckName, DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe,
     ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
+pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
 pub use run::{Run, Surroundings, holds_a_run, lock, write_whole};
 pub use stages::{
     add_objectives, evaluate, fitting_labeled, optimize_policy, pretrain_and_sft, train, train_reward_model,
 };
+pub use watch::view;

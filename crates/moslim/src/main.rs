@@ -5,6 +5,7 @@ mod data_commands;
 mod model_arguments;
 mod reward_commands;
 mod text_commands;
+mod watch_command;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run, Surroundin
 use moslim_data::ReadError;
 use reward_commands::RewardCommand;
 use text_commands::{Generate, Logprobs};
+use watch_command::Watch;
 
 /// Aligns one language model with several preferences at once and lets people dial them in the prompt.
 #[derive(Parser)]
@@ -50,6 +52,8 @@ enum Command {
     Grpo(PolicyStage),
     /// Evaluation and report only, from a run folder with a policy
     Eval(Stage),
+    /// Shows how the policy optimisation of a run is going, with curves, times and warnings
+    Watch(Watch),
     /// Answers a question as asked, or continues a text
     Generate(Generate),
     /// A conversation in the terminal, with answers as they come
@@ -161,6 +165,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::BestOfN(stage) => stage.run("best-of-n"),
         Command::Grpo(stage) => stage.run("grpo"),
         Command::Eval(stage) => one_stage(&stage, moslim::evaluate),
+        Command::Watch(watch) => watch.run(),
         Command::Generate(arguments) => arguments.run(),
         Command::Chat(arguments) => arguments.run(),
         Command::Logprobs(arguments) => arguments.run(),

@@ -16,6 +16,7 @@ use moslim_testbed::{LabelOptions, WorldKind};
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::{MonitorConfig, Sign};
+use crate::rollout_server::ServerConfig;
 
 pub use read::RecipeError;
 
@@ -280,6 +281,9 @@ pub struct PolicyRecipe {
     /// The signs that end the run, with a checkpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop_on: Vec<Sign>,
+    /// A server that samples the policy's answers; the policy itself if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_server: Option<ServerConfig>,
     /// What all algorithms share.
     pub training: TrainingConfig,
     /// Settings of RLOO.

@@ -309,12 +309,7 @@ impl Run {
         }
     }
 
-    /// Opens the log of a stage, one JSON object per line, replacing that of an earlier try.
-    pub(crate) fn log(&self, stage: &str) -> Result<JsonLines, Error> {
-        self.continued_log(stage, 0)
-    }
-
-    /// Opens the log of a stage behind its first lines; what an earlier try wrote after them is dropped.
+    /// Opens the log of a stage, one JSON object per line, behind its first lines; what an earlier try wrote after them is dropped.
     pub(crate) fn continued_log(&self, stage: &str, n_lines: usize) -> Result<JsonLines, Error> {
         let path = self.folder.join("metrics").join(format!("{stage}.jsonl"));
         let parent = self.folder.join("metrics");

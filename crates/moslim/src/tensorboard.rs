@@ -29,16 +29,7 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a file in a folder, which is made if need be, instead of the one that an earlier run left there.
-    ///
-    /// # Errors
-    /// If folder or file cannot be written; a file that was there before then stays as it was.
-    pub fn create(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        Self::begin(folder, &encoding::record(&encoding::version_event(now())))
-    }
-
-    /// Begins a file with the lines that a run had when its checkpoint was written, then goes on after them.
+    /// Begins a file in a folder, which is made if need be, with the lines that a run had when its checkpoint was written.
     ///
     /// Texts are to be pushed again.
     /// Where the file that is there begins with just these lines, what follows them is cut off, and a TensorBoard that

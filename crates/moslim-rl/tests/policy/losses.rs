@@ -149,15 +149,15 @@ fn expected(case: &Case, algorithm: &Algorithm) -> f64 {
         Algorithm::Ppo(config) => {
             // Values are 0 at first, so that V_old is 0 as well, and a return is the sum of what is to come, discounted.
             let mut tokens = Vec::new();
-            for row in 0..n {
+            for (row, now) in now.iter().enumerate() {
                 let reward = |t: usize| {
                     let score = if t + 1 == length(row) { case.scores[row] } else { 0.0 };
                     score - beta * ratio(row, t)
                 };
-                for t in 0..length(row) {
+                for (t, &now) in now.iter().enumerate() {
                     let discount = |u: usize| (config.gamma * config.lam).powi((u - t) as i32);
                     let advantage: f64 = (t..length(row)).map(|u| discount(u) * reward(u)).sum();
-                    tokens.push((now[row][t], old(&case.answers[row])[t], advantage));
+                    tokens.push((now, old(&case.answers[row])[t], advantage));
                 }
             }
             let raw: Vec<f64> = tokens.iter().map(|token| token.2).collect();

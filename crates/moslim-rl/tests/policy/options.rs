@@ -61,7 +61,7 @@ fn a_dropped_answer_is_not_learned_from() {
         f64::from(response_logprobs(&policy, &exchange, 1.0).logprobs.sum().into_scalar::<f32>())
     };
     let ratio = (now + 3.0).exp();
-    let expected = -(ratio * -1.0).min(ratio.clamp(0.8, 1.2) * -1.0);
+    let expected = ratio.max(ratio.clamp(0.8, 1.2));
     assert!((dropped.stats.loss - expected).abs() < 1e-5, "{} {expected}", dropped.stats.loss);
 }
 

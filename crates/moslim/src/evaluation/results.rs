@@ -5,6 +5,7 @@
 use moslim_data::Objective;
 use moslim_eval::classification::HeadReport;
 use moslim_eval::controllability::ObjectiveControl;
+use moslim_eval::overoptimization::{FittedLaw, Law, Point};
 use moslim_rl::PhaseSeconds;
 use serde_json::{Map, Value, json};
 
@@ -126,7 +127,46 @@ impl Results<'_> {
         let points: Vec<Value> = points
             .map(|(point, step)| json!({ "step": step, "kl": point.kl, "proxy": point.proxy, "gold": point.gold }))
             .collect();
-        json!({ "points": points, "parted_at_step": self.parted_at_step() })
+        let fit = |score: fn(&Point) -> f64| {
+            self.curves.law.fit(&self.curves.points, score).map(|law| {
+                let peak = law.peak().map(|(distance, score)| json!({ "distance": distance, "gain": score }));
+                json!({ "law": law.law, "alpha": law.alpha, "beta": law.beta, "peak": peak })
+            })
+        };
+        json!({
+            "points": points,
+            "parted_at_step": self.parted_at_step(),
+            "fit": { "gold": fit(|point| point.gold), "proxy": fit(|point| point.proxy) },
+        })
+    }
+
+    /// What the curve of the judge's score says of stopping, as far as it has the form of its law.
+    pub(super) fn early_stop_hint(&self) -> Option<String> {
+        let points = &self.curves.points;
+        let law = self.curves.law.fit(points, |point| point.gold)?;
+        let furthest = points.iter().map(Point::distance).fold(0.0, f64::max);
+        let FittedLaw { alpha, beta, .. } = law;
+        let judge = self.judge.name();
+        let hint = match law.peak() {
+            None => format!(
+                "it rises for ever, so nothing speaks for stopping before {furthest:.2}, where the run ended."
+            ),
+            Some((peak, _)) if peak < furthest => {
+                format!(
+                    "its peak is at {peak:.2}, and the run went to {furthest:.2}: stop earlier, or hold the policy closer."
+                )
+            }
+            Some((peak, _)) => {
+                format!("its peak is at {peak:.2}, and the run ended at {furthest:.2}: there is room.")
+            }
+        };
+        let form = match law.law {
+            Law::Rl => "d (α − β ln d)",
+            Law::BestOfN => "d (α − β d)",
+        };
+        Some(format!(
+            "Fitted to the gain by {judge} over the distance d, {form} has α = {alpha:.3} and β = {beta:.3} (Gao et al. 2023): {hint}"
+        ))
     }
 
     /// The step from which on proxy and judge part.

@@ -170,6 +170,13 @@ impl Recipe {
             found,
             expected,
         })?;
+        if let Some(server) = &policy.rollout_server {
+            server.check().map_err(|error| RecipeError::Malformed {
+                recipe: recipe.into(),
+                reason: format!("policy.rollout_server: {error}"),
+                suggestion: String::new(),
+            })?;
+        }
         if let Some(lora) = &self.lora {
             at_least("lora.r", lora.r, 1, "at least 1")?;
             let malformed = |error: moslim_lm::LmError| RecipeError::Malformed {

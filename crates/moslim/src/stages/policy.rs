@@ -5,6 +5,7 @@ mod log;
 mod look;
 mod memory;
 mod prompts;
+mod server_engine;
 mod shuffled;
 
 use burn::module::Module;
@@ -23,6 +24,7 @@ pub(crate) use self::look::Snapshot;
 use self::memory::PhaseMemory;
 pub(crate) use self::prompts::with_fitting_held_out;
 use self::prompts::{fitting_prompts, policy_prompt};
+use self::server_engine::ServerEngine;
 use self::shuffled::ShuffledRequests;
 use crate::checkpoints::{Checkpoints, Settings};
 use crate::mapped_reward::RewardMemory;
@@ -171,6 +173,10 @@ impl<'a> Optimization<'a> {
             recipe.max_steps,
         )?
         .with_phases(move |phase| phases.lap(phase));
+        let trainer = match ServerEngine::of(run, start)? {
+            Some(engine) => trainer.with_engine(Box::new(engine)),
+            None => trainer,
+        };
         let checkpoints = Checkpoints::of(run, STAGE, recipe.save_total_limit, settings(run, datasets))?;
         let (mut requests, mut shuffle) = (run.rng(Purpose::Requests), run.rng(Purpose::Shuffle));
         let (trainer, lines, monitor, n_answers) = match checkpoints.last::<Progressed>()? {

@@ -79,7 +79,7 @@ fn a_run_taken_up_again_drops_what_came_after_its_checkpoint_and_goes_on() {
 fn a_file_that_begins_with_the_lines_of_the_checkpoint_is_cut_off_in_place() {
     let folder = folder("cut");
     let line = |step: i64, kl| (step, BEGUN, named(&[("objective/kl", kl)]));
-    let mut file = EventFile::create(&folder).unwrap();
+    let mut file = EventFile::rewrite(&folder, []).unwrap();
     let mut open = File::open(folder.join(EVENT_FILE)).unwrap();
     for step in 1..=5 {
         file.push(step, BEGUN, &[("objective/kl", 2.0)]).unwrap();
@@ -101,7 +101,7 @@ fn a_file_that_begins_with_the_lines_of_the_checkpoint_is_cut_off_in_place() {
 fn a_new_file_replaces_an_old_one_and_every_push_is_on_disk_at_once() {
     let folder = folder("create");
     EventFile::rewrite(&folder, first_lines()).unwrap();
-    let mut file = EventFile::create(&folder).unwrap();
+    let mut file = EventFile::rewrite(&folder, []).unwrap();
     let length = || fs::metadata(folder.join(EVENT_FILE)).unwrap().len();
     let version = length();
     assert_eq!(version, golden()[0].len() as u64);
@@ -116,8 +116,8 @@ fn a_new_file_replaces_an_old_one_and_every_push_is_on_disk_at_once() {
 fn a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     let parent = folder("error");
     fs::create_dir_all(parent.join("run").join(EVENT_FILE).join("in the way")).unwrap();
-    assert!(EventFile::create(&parent.join("run")).is_err());
+    assert!(EventFile::rewrite(&parent.join("run"), []).is_err());
     assert_eq!(fs::read_dir(parent.join("run")).unwrap().count(), 1, "the unfinished file is gone");
     fs::write(parent.join("file"), "").unwrap();
-    assert!(EventFile::create(&parent.join("file")).is_err());
+    assert!(EventFile::rewrite(&parent.join("file"), []).is_err());
 }

@@ -202,10 +202,8 @@ fn an_interrupt_ends_the_run_cleanly() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     // Long enough to be interrupted in the middle of the policy.
-    let mut child = tiny("train", &out, &["policy.max_steps=100000"])
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        tiny("train", &out, &["policy.max_steps=4000"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let log = out.join("metrics/policy.jsonl");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     while std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {

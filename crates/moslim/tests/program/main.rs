@@ -2,10 +2,13 @@
 
 mod data;
 mod errors;
+mod fake_server;
 mod hub;
+mod policy_training;
 mod reward;
 mod reward_more;
 mod reward_training;
+mod rollout_server;
 mod runs;
 mod text_commands;
 

@@ -73,6 +73,10 @@ pub(super) fn section(page: Page, results: &Results<'_>) -> Page {
         Some(_) => page.warning(&verdict),
         None => page.note(&verdict),
     };
+    let page = match results.early_stop_hint() {
+        Some(hint) => page.note(&hint),
+        None => page,
+    };
     let hits = |controls: &[ObjectiveControl]| {
         controls
             .iter()

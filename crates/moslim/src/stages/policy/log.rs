@@ -91,12 +91,19 @@ impl Logs {
         let folder = run.folder.join(EVENTS);
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let before: Vec<PolicyLogStep> = read_log(&run.folder, "policy")?;
-        let before = before.iter().map(|line| (line.step as i64, line.time, scalars(line)));
-        let events = EventFile::rewrite(&folder, before).map_err(Error::io(&folder))?;
+        let scalars = before.iter().map(|line| (line.step as i64, line.time, scalars(line)));
+        let mut events = EventFile::rewrite(&folder, scalars).map_err(Error::io(&folder))?;
+        let completions = run.continued_log("completions", lines.completions)?;
+        for text in read_log::<Value>(&run.folder, "completions")? {
+            let step = text["step"].as_i64().unwrap_or_default();
+            let time = before.iter().find(|line| line.step as i64 == step).map_or(0.0, |line| line.time);
+            let text = as_markdown(&text);
+            events.push_texts(step, time, &[(TEXTS, text.as_str())]).map_err(Error::io(&folder))?;
+        }
         Ok(Self {
             steps,
             snapshots: run.continued_log("snapshots", lines.snapshots)?,
-            completions: run.continued_log("completions", lines.completions)?,
+            completions,
             warnings: run.continued_log("warnings", lines.warnings)?,
             events,
         })
@@ -114,7 +121,7 @@ impl Logs {
 
     /// Notes a step's numbers.
     pub(super) fn step(&mut self, step: usize, episode: usize, stats: StepStats) -> Result<(), Error> {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
+        let time = now();
         let line = PolicyLogStep { step, episode, time, stats };
         self.steps.push(&line)?;
         let scalars = scalars(&line);
@@ -138,7 +145,7 @@ impl Logs {
                 let term = Term { score: objective.scores[row], level: objective.levels[row] };
                 (objective.objective.as_str(), term)
             });
-            self.completions.push(&Completion {
+            let completion = Completion {
                 step: number,
                 question: &prompt.prompt,
                 request: &prompt.request,
@@ -149,7 +156,12 @@ impl Logs {
                 score: scores.values[row],
                 final_score: final_scores[row],
                 kl: kl[row],
-            })?;
+            };
+            self.completions.push(&completion)?;
+            let text = as_markdown(&serde_json::to_value(&completion).unwrap_or_default());
+            self.events
+                .push_texts(number as i64, now(), &[(TEXTS, text.as_str())])
+                .map_err(Error::io(EVENTS))?;
         }
         Ok(())
     }
@@ -158,6 +170,20 @@ impl Logs {
     pub(super) fn warning(&mut self, warning: &Warning) -> Result<(), Error> {
         self.warnings.push(warning)
     }
+}
+
+/// What TensorBoard calls the kept answers.
+const TEXTS: &str = "completions/sample";
+
+/// The clock on the wall, in seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
+/// A kept answer, a field per paragraph.
+fn as_markdown(completion: &Value) -> String {
+    let fields = completion.as_object().into_iter().flatten();
+    fields.map(|(name, value)| format!("**{name}** {value}\n\n")).collect()
 }
 
 /// The numbers of a line for TensorBoard.

@@ -1,12 +1,14 @@
 //! `README.md` of a run's model folders: what a model came from, how it was made, and what was measured of it.
 
+mod policy_method;
+
 use std::path::Path;
 
 use moslim_data::{PromptCodec, Request, Turn};
 use moslim_reward_model::HeadConfig;
-use moslim_rl::Algorithm;
 use serde_json::Value;
 
+use self::policy_method::policy_method;
 use crate::manifest::{GROWN, PLAIN_TEXT};
 use crate::run::{
     ADAPTER_FOLDER, JUDGE_FOLDER, POLICY_FOLDER, REWARD_ADAPTER_FOLDER, REWARD_MODEL_FOLDER, START_FOLDER,
@@ -295,27 +297,7 @@ fn method(run: &Run, part: Part) -> String {
         ));
     }
     if part.is_asked() {
-        let policy = &recipe.policy;
-        let algorithm = policy.algorithm();
-        let method = match &algorithm {
-            Algorithm::Rloo(_) => "RLOO ([arXiv 2402.14740](https://arxiv.org/abs/2402.14740))",
-            Algorithm::Ppo(_) => "PPO ([arXiv 1707.06347](https://arxiv.org/abs/1707.06347))",
-            Algorithm::OnlineDpo(_) => "Online DPO ([arXiv 2402.04792](https://arxiv.org/abs/2402.04792))",
-            Algorithm::BestOfN(_) => {
-                "Fine-tuning on the best of n answers ([RAFT](https://arxiv.org/abs/2304.06767))"
-            }
-            Algorithm::Grpo(_) => "GRPO ([arXiv 2402.03300](https://arxiv.org/abs/2402.03300))",
-        };
-        let beta = match &algorithm {
-            Algorithm::OnlineDpo(config) => config.beta,
-            other => other.kl().map_or(0.0, |kl| kl.beta),
-        };
-        steps.push(format!(
-            "- {method} on the reward model's classes mapped against \
-             the levels asked for, after MOSLIM ([arXiv 2505.20336](https://arxiv.org/abs/2505.20336)): {} steps of {} \
-             prompts with {} answers each, KL coefficient {beta}, {weights}.",
-            policy.max_steps, policy.prompts_per_step, policy.training.num_generations
-        ));
+        steps.push(policy_method(&recipe.policy, &weights.to_string()));
     }
     if steps.is_empty() {
         steps.push("None: the base model as it is.".into());

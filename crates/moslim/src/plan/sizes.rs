@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use moslim_data::Prompt;
 use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
 use moslim_reward_model::{Backbone, UncertaintyConfig, messages};
+use moslim_rl::{Algorithm, ValueModel};
 
 use super::{Plan, StagePlan};
 use crate::stages::{LONGEST_ROLLOUT, check_context};
@@ -174,8 +175,19 @@ impl Sizes<'_> {
             (Some(_), Precision::Bf16) => self.rounded_layers(Precision::Bf16),
             (None, precision) => self.frozen(model, precision),
         };
+        // What of a value model is not the policy itself; it learns as the policy does.
+        let critic = match recipe.policy.algorithm() {
+            Algorithm::Ppo(ppo) => match ppo.value_model {
+                ValueModel::Policy => trained,
+                ValueModel::RewardModel => reward_model,
+                ValueModel::SharedTrunk | ValueModel::None => 0.0,
+            },
+            _ => 0.0,
+        } * BYTES_PER_NUMBER;
         stages.push(StagePlan {
-            weights: policy.weights + reference + judge,
+            weights: policy.weights + reference + judge + critic,
+            gradients: policy.gradients + critic,
+            optimizer: policy.optimizer + 2.0 * critic,
             cache: self.generation_cache(training.num_generations),
             ..policy
         });
@@ -308,6 +320,22 @@ mod tests {
         assert_eq!(more(&models), 2.0 * one.stages[1].weights);
         assert_eq!(models.stages[1].weights, 3.0 * one.stages[1].weights);
         assert_eq!(one.stages[1].gradients, of_heads);
+    }
+
+    #[test]
+    fn a_value_model_is_a_second_policy_in_training() {
+        let policy = |kind: &str| {
+            let changes = ["policy.algorithm=ppo".into(), format!("policy.ppo.value_model={kind}")];
+            plan(&changes.each_ref().map(String::as_str)).stages.remove(2)
+        };
+        let [of_its_own, shared, rloo] =
+            [policy("policy"), policy("shared_trunk"), plan(&[]).stages.remove(2)];
+        assert_eq!(shared, rloo);
+        assert_eq!(
+            (of_its_own.gradients, of_its_own.optimizer),
+            (2.0 * rloo.gradients, 2.0 * rloo.optimizer)
+        );
+        assert_eq!(of_its_own.weights - rloo.weights, rloo.gradients);
     }
 
     #[test]

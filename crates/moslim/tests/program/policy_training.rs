@@ -1,7 +1,8 @@
 //! Policy optimisation: every algorithm, what is kept of it, and what stops it.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -81,8 +82,26 @@ const LONGER: [&str; 7] = [
     "policy.ppo.kl={ beta = 0.05, placement = \"reward\", adaptive = { target = 0.01, horizon = 100.0 } }",
 ];
 
-fn quietly(mut command: std::process::Command) -> Child {
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+/// A program that does not outlive a test that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn output(mut self) -> Output {
+        let mut stderr = Vec::new();
+        self.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        Output { status: self.0.wait().unwrap(), stdout: vec![], stderr }
+    }
+}
+
+fn quietly(mut command: std::process::Command) -> Running {
+    Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 fn resume(out: &Path) -> std::process::Command {
@@ -92,7 +111,7 @@ fn resume(out: &Path) -> std::process::Command {
 }
 
 /// Waits until a file or folder is there.
-fn wait_for(path: &Path, child: &mut Child) {
+fn wait_for(path: &Path, Running(child): &mut Running) {
     let began = Instant::now();
     while !path.exists() {
         assert!(began.elapsed() < Duration::from_secs(100), "{} never came", path.display());
@@ -119,12 +138,10 @@ fn a_run_that_is_killed_goes_on_and_ends_in_the_same_bytes() {
             "checkpoints/policy/step-00000017",
         ] {
             wait_for(&killed.join(moment), &mut child);
-            child.kill().unwrap();
-            child.wait().unwrap();
+            drop(child);
             child = quietly(resume(&killed));
         }
-        let output = child.wait_with_output().unwrap();
-        assert_success(&output);
+        assert_success(&child.output());
         for file in ["start", "reward-model", "policy"].map(|folder| format!("{folder}/model.safetensors")) {
             assert_eq!(bytes(&straight, &file), bytes(&killed, &file), "{algorithm}: {file}");
         }
@@ -150,9 +167,9 @@ fn an_interrupted_run_keeps_its_step_and_refuses_other_settings_and_company() {
     let message = failure(&resume(&out).output().unwrap(), 1);
     assert!(message.contains("another run is writing here"), "{message}");
     let interrupt =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        std::process::Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
-    let message = failure(&child.wait_with_output().unwrap(), 130);
+    let message = failure(&child.output(), 130);
     assert!(message.contains("to go on: moslim train --resume"), "{message}");
     let done = lines_so_far(&out);
     assert!(out.join(format!("checkpoints/policy/step-{done:08}")).exists(), "{done} steps");

@@ -77,3 +77,38 @@ impl Critic {
         Values { before: before.concat(), after: after.concat() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use moslim_lm::ModelConfig;
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha8Rng;
+
+    use super::*;
+
+    /// The value after an answer is the value before the token that a longer answer goes on with.
+    #[test]
+    fn values_before_and_after_are_of_the_same_states() {
+        let device = Device::default();
+        let rng = &mut ChaCha8Rng::seed_from_u64(3);
+        let policy = CausalLm::new(&ModelConfig::small(9, 8, 16, 2, 2), rng, &device);
+        let mut critic = Critic::new(Some(policy.decoder().clone()), 8, &device);
+        critic.head.weight = Param::from_tensor(moslim_lm::normal([8, 1], 1.0, rng, &device));
+        let prompt = [1, 2, 3];
+        let values = |response: &[u32]| {
+            let exchange = [Exchange { prompt: &prompt, response }];
+            critic.valid().frozen_values(&policy, &exchange, 4, Precision::F32)
+        };
+        let (short, long) = (values(&[4, 5]), values(&[4, 5, 6]));
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
+        assert_eq!((short.before[0].len(), long.before[0].len()), (2, 3));
+        assert!(short.before[0].iter().zip(&long.before[0]).all(|(a, b)| close(*a, *b)));
+        assert!(close(short.after[0], long.before[0][2]), "{:?} {:?}", short.after, long.before);
+        assert!(!close(long.before[0][0], long.before[0][1]), "states differ");
+        // Without a trunk of its own the policy's states are read, here the same.
+        let shared = Critic { trunk: None, head: critic.head.clone() };
+        let exchange = [Exchange { prompt: &prompt, response: &[4, 5] }];
+        assert_eq!(shared.frozen_values(&policy, &exchange, 4, Precision::F32).before, short.before);
+    }
+}

@@ -272,6 +272,9 @@ pub struct PolicyRecipe {
     /// The number of checkpoints that are kept while the policy is trained, the last ones.
     #[serde(default = "one")]
     pub save_total_limit: usize,
+    /// Whether the policy of the look with the highest score is kept too, in `policy-best/`.
+    #[serde(default)]
+    pub keep_best: bool,
     /// Checks at the start whose failure does not stop the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip_checks: Vec<CheckName>,

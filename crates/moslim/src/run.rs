@@ -121,6 +121,9 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// Where a run's folder has its policy.
 pub(crate) const POLICY_FOLDER: &str = "policy";
 
+/// Where it has the best policy of those looked at, if it is to be kept and is not the last.
+pub(crate) const BEST_POLICY_FOLDER: &str = "policy-best";
+
 /// Where it has the policy's adapter, if it trains one.
 pub(crate) const ADAPTER_FOLDER: &str = "policy-adapter";
 
@@ -347,6 +350,11 @@ impl JsonLines {
         text.push('\n');
         self.n_lines += 1;
         self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path))
+    }
+
+    /// Puts what was written on the disk, for a checkpoint that counts on it.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(Error::io(&self.path))
     }
 
     /// The number of lines so far.

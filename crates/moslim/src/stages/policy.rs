@@ -30,7 +30,7 @@ use crate::checkpoints::{Checkpoints, Settings};
 use crate::mapped_reward::RewardMemory;
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
 use crate::monitor::{Monitor, MonitorState, Vitals};
-use crate::run::{ADAPTER_FOLDER, Purpose, START_FOLDER};
+use crate::run::{ADAPTER_FOLDER, BEST_POLICY_FOLDER, Purpose, START_FOLDER};
 use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
 
 /// How the stage is called.
@@ -84,6 +84,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     }
     progress.finish();
     write_policy(run, datasets, &start, &optimization.trainer)?;
+    optimization.tell_best()?;
     optimization.checkpoints.remove()
 }
 
@@ -118,6 +119,7 @@ pub(super) fn base_of_adapter(run: &Run) -> String {
 /// A training of a policy on its way.
 struct Optimization<'a> {
     run: &'a Run,
+    datasets: &'a Datasets,
     start: &'a PolicyFolder,
     prompts: Vec<&'a Prompt>,
     order: EpochBatches,
@@ -132,7 +134,16 @@ struct Optimization<'a> {
     memory: PhaseMemory,
     checkpoints: Checkpoints,
     n_answers: usize,
+    best: Option<Best>,
     is_checked: bool,
+}
+
+/// The look with the highest score by the reward so far.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Best {
+    step: usize,
+    score: f64,
 }
 
 /// What a checkpoint holds beside the trainer.
@@ -144,6 +155,7 @@ struct Progressed {
     requests: u64,
     /// Numbers drawn for shuffling them.
     shuffle: u64,
+    best: Option<Best>,
     lines: LogLines,
     reward: RewardMemory,
     monitor: MonitorState,
@@ -179,23 +191,24 @@ impl<'a> Optimization<'a> {
         };
         let checkpoints = Checkpoints::of(run, STAGE, recipe.save_total_limit, settings(run, datasets))?;
         let (mut requests, mut shuffle) = (run.rng(Purpose::Requests), run.rng(Purpose::Shuffle));
-        let (trainer, lines, monitor, n_answers) = match checkpoints.last::<Progressed>()? {
+        let (trainer, lines, monitor, n_answers, best) = match checkpoints.last::<Progressed>()? {
             Some((folder, progressed)) => {
                 requests.set_word_pos(progressed.requests.into());
                 shuffle.set_word_pos(progressed.shuffle.into());
                 reward.remember(progressed.reward);
-                let Progressed { lines, monitor, n_answers, .. } = progressed;
-                (trainer.resume(&folder)?, lines, monitor, n_answers)
+                let Progressed { lines, monitor, n_answers, best, .. } = progressed;
+                (trainer.resume(&folder)?, lines, monitor, n_answers, best)
             }
             None => {
                 if recipe.unasked_coef > 0.0 {
                     hold_unasked(run, datasets, start, &mut reward)?;
                 }
-                (trainer, LogLines::default(), MonitorState::default(), 0)
+                (trainer, LogLines::default(), MonitorState::default(), 0, None)
             }
         };
         let mut optimization = Self {
             run,
+            datasets,
             start,
             prompts,
             order: order.skip_to(trainer.steps_done()),
@@ -209,6 +222,7 @@ impl<'a> Optimization<'a> {
             memory,
             checkpoints,
             n_answers,
+            best,
             is_checked: false,
             trainer,
         };
@@ -287,7 +301,29 @@ impl<'a> Optimization<'a> {
     fn look(&mut self, kl: f64) -> Result<Option<(f64, f64)>, Error> {
         let snapshot = self.looks.look(&self.trainer, &self.reward, kl)?;
         self.logs.snapshots.push(&snapshot)?;
+        let (step, score) = (snapshot.step, snapshot.proxy());
+        if self.run.recipe.policy.keep_best && self.best.is_none_or(|best| score > best.score) {
+            self.best = Some(Best { step, score });
+            let policy = self.start.with_model(self.trainer.policy().valid().merged());
+            let card = model_card(self.run, self.datasets, Part::Policy, None)?;
+            policy.write(&self.run.folder.join(BEST_POLICY_FOLDER), &card)?;
+        }
         Ok(snapshot.held_out())
+    }
+
+    /// Says which look was the best, and drops its policy, or that of an earlier run, where the last one is no worse.
+    fn tell_best(&self) -> Result<(), Error> {
+        if let Some(Best { step, score }) = self.best.filter(|best| best.step < self.trainer.steps_done()) {
+            self.run.progress.say(&format!(
+                "{STAGE}: the best look was after step {step}, with a score of {score:.3}: {BEST_POLICY_FOLDER}"
+            ));
+            return Ok(());
+        }
+        let folder = self.run.folder.join(BEST_POLICY_FOLDER);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Tells of signs of trouble, and ends the run at those that the recipe names.
@@ -315,9 +351,10 @@ impl<'a> Optimization<'a> {
         let position = |rng: &ChaCha8Rng| rng.get_word_pos() as u64;
         let progressed = Progressed {
             n_answers: self.n_answers,
+            best: self.best,
             requests: position(&self.requests),
             shuffle: position(&self.shuffle),
-            lines: self.logs.lines(),
+            lines: self.logs.lines()?,
             reward: self.reward.memory(),
             monitor: self.monitor.state().clone(),
         };

@@ -71,10 +71,15 @@ fn every_algorithm_trains_a_policy_and_tells_how() {
     assert!(!bytes(&out, "metrics/tensorboard/events.out.tfevents.0000000000.moslim").is_empty());
 }
 
+/// The policy of the best look; with so high a learning rate it is not the last.
+const BEST: &str = "policy-best/model.safetensors";
+
 /// A longer policy optimisation, with a checkpoint after every step of every stage.
-const LONGER: [&str; 7] = [
+const LONGER: [&str; 9] = [
     "policy.max_steps=30",
     "policy.save_steps=1",
+    "policy.keep_best=true",
+    "policy.training.optimizer.learning_rate=0.05",
     "sft.save_steps=1",
     "reward_model.save_steps=1",
     "policy.training.num_mini_batches=2",
@@ -145,6 +150,8 @@ fn a_run_that_is_killed_goes_on_and_ends_in_the_same_bytes() {
         for file in ["start", "reward-model", "policy"].map(|folder| format!("{folder}/model.safetensors")) {
             assert_eq!(bytes(&straight, &file), bytes(&killed, &file), "{algorithm}: {file}");
         }
+        let [best, its_best] = [&straight, &killed].map(|out| std::fs::read(out.join(BEST)).ok());
+        assert!(best.is_some() && best == its_best, "{algorithm}: the best of the looks");
         for log in ["policy", "snapshots", "completions", "sft", "reward_model"] {
             let [straight, killed] = [&straight, &killed].map(|out| without_measures(out, log));
             assert_eq!(straight, killed, "{algorithm}: {log}");

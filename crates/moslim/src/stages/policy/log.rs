@@ -109,14 +109,16 @@ impl Logs {
         })
     }
 
-    /// Where the logs stand.
-    pub(super) fn lines(&self) -> LogLines {
-        LogLines {
-            steps: self.steps.n_lines(),
-            snapshots: self.snapshots.n_lines(),
-            completions: self.completions.n_lines(),
-            warnings: self.warnings.n_lines(),
-        }
+    /// Where the logs stand, once what they hold is on the disk.
+    pub(super) fn lines(&self) -> Result<LogLines, Error> {
+        let Self { steps, snapshots, completions, warnings, .. } = self;
+        [steps, snapshots, completions, warnings].into_iter().try_for_each(JsonLines::sync)?;
+        Ok(LogLines {
+            steps: steps.n_lines(),
+            snapshots: snapshots.n_lines(),
+            completions: completions.n_lines(),
+            warnings: warnings.n_lines(),
+        })
     }
 
     /// Notes a step's numbers.

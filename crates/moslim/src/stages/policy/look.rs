@@ -40,11 +40,15 @@ pub(crate) struct SnapshotAnswer {
 }
 
 impl Snapshot {
+    /// The mean score by the reward.
+    pub(super) fn proxy(&self) -> f64 {
+        mean(&self.answers.iter().map(|answer| answer.proxy).collect::<Vec<_>>())
+    }
+
     /// Mean scores by the reward and by the judge, if there is one.
     pub(super) fn held_out(&self) -> Option<(f64, f64)> {
         let gold: Vec<f64> = self.answers.iter().map_while(|answer| answer.gold).collect();
-        let proxy: Vec<f64> = self.answers.iter().map(|answer| answer.proxy).collect();
-        (gold.len() == proxy.len()).then(|| (mean(&proxy), mean(&gold)))
+        (gold.len() == self.answers.len()).then(|| (self.proxy(), mean(&gold)))
     }
 }
 

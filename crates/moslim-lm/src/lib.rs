@@ -8,6 +8,7 @@ mod config;
 mod conversation;
 mod error;
 mod family;
+mod folder;
 mod footprint;
 mod generate;
 mod gradients;
@@ -35,12 +36,12 @@ mod training_state;
 pub use batches::EpochBatches;
 pub use cache::KvCache;
 pub use checkpoint::{
-    check_file_size, check_size, load_weights, load_weights_from, read_json, save_weights, save_weights_as,
-    write_folder, write_json, write_text,
+    check_file_size, check_size, load_weights, load_weights_from, save_weights, save_weights_as,
 };
 pub use config::ModelConfig;
 pub use error::LmError;
 pub use family::Family;
+pub use folder::{UNFINISHED, read_json, write_folder, write_json, write_text};
 pub use footprint::BYTES_PER_NUMBER;
 pub use generate::{Generated, generate, generate_each, rows_at_once, stream};
 pub use gradients::{sum_gradients, take_gradients, with_parameters_of_its_own};

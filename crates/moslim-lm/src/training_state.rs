@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::store::{ModuleRecord, RecordError};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{LmError, Optimizer, read_json, write_json};
@@ -44,7 +44,7 @@ pub fn load_training<M: Module>(
 ) -> Result<(M, Optimizer), LmError> {
     let means = folder.join(OPTIMIZER);
     let module = load_module(module, &folder.join(WEIGHTS))?;
-    let record = OptimizerRecord::load(&means).map_err(failed(&means))?;
+    let record = OptimizerRecord::from_bytes(read(&means)?).map_err(failed(&means))?;
     let Steps { steps } = read_json(&folder.join(STEPS))?;
     Ok((module, optimizer.with_state(record, steps)))
 }
@@ -63,26 +63,13 @@ pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<(), LmError> {
 /// If the file is missing or malformed, or holds another module.
 pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M, LmError> {
     // The record has the parameters' ids too, by which an optimizer knows them.
-    let record = ModuleRecord::load(path).map_err(failed(path))?;
-    let module = module.try_load_record(record).map_err(failed(path))?;
-    Ok(module.map(&mut ReadNow))
+    let record = ModuleRecord::from_bytes(read(path)?).map_err(failed(path))?;
+    module.try_load_record(record).map_err(failed(path))
 }
 
-/// Reads what a record promised, so that its file may go.
-struct ReadNow;
-
-impl ModuleMapper for ReadNow {
-    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let trained = parameter.is_require_grad();
-        let read = |weights: Tensor<D>| {
-            let device = weights.device();
-            let data = weights.detach().into_data();
-            let copy =
-                TensorData::from_bytes_vec(data.as_bytes().to_vec(), data.shape().clone(), data.dtype());
-            Tensor::from_data(copy, &device)
-        };
-        parameter.map(read).set_require_grad(trained)
-    }
+/// A file's content; records of a file itself would read it only when somebody asks, and by then it may be gone.
+fn read(path: &Path) -> Result<Bytes, LmError> {
+    Ok(Bytes::from_bytes_vec(std::fs::read(path).map_err(LmError::io(path))?))
 }
 
 fn failed(path: &Path) -> impl FnOnce(RecordError) -> LmError {

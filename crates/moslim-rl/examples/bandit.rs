@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for step in 0..STEPS {
             let stats = trainer.step(&prompts, &mut likes_three, &TokenRng::new(0, step as u64))?.stats;
             if step % 5 == 4 {
-                let (score, kl, entropy) = (stats.score, stats.kl, stats.entropy);
+                let (score, kl, entropy) = (stats.score, stats.kl, stats.entropy.unwrap_or(f64::NAN));
                 println!("  step {step:2}: score {score:.2}, KL {kl:.2}, entropy {entropy:.2}");
             }
         }

@@ -136,7 +136,7 @@ impl Algorithm {
                 clip("cliprange_value", config.cliprange_value)?;
                 weight("vf_coef", config.vf_coef)
             }
-            Self::OnlineDpo(config) => check("beta", config.beta, config.beta > 0.0, CLIP),
+            Self::OnlineDpo(config) => clip("beta", config.beta),
             Self::BestOfN(_) => Ok(()),
         }
     }

@@ -17,14 +17,6 @@ pub(crate) struct Critic {
     head: Linear,
 }
 
-/// The values of the states of some answers.
-pub(crate) struct Values {
-    /// Before every token, one list per answer.
-    pub before: Vec<Vec<f64>>,
-    /// After the last token of every answer.
-    pub after: Vec<f64>,
-}
-
 impl Critic {
     /// A critic whose head is zero: before it learns, every state is worth nothing.
     ///
@@ -51,36 +43,52 @@ impl Critic {
         response_grid(self.head.forward(states).squeeze_dim(1), exchanges)
     }
 
-    /// The values of all states of answers; `self` and `policy` are without gradients.
-    pub(crate) fn frozen_values(
+    /// The values before every token of answers, one list each; `self` and `policy` are without gradients.
+    pub(crate) fn values_before(
         &self,
         policy: &CausalLm,
         exchanges: &[Exchange<'_>],
         batch_size: usize,
         precision: Precision,
-    ) -> Values {
+    ) -> Vec<Vec<f64>> {
+        self.frozen(policy, exchanges, batch_size, precision, |trunk, batch| {
+            let values = self.head.forward(predicting_states(trunk, batch)).squeeze_dim(1);
+            lines(response_grid(values, batch), batch)
+        })
+    }
+
+    /// The value after the last token of every answer; `self` and `policy` are without gradients.
+    pub(crate) fn values_after(
+        &self,
+        policy: &CausalLm,
+        exchanges: &[Exchange<'_>],
+        batch_size: usize,
+        precision: Precision,
+    ) -> Vec<f64> {
+        self.frozen(policy, exchanges, batch_size, precision, |trunk, batch| {
+            let values = self.head.forward(final_states(trunk, batch)).into_data().convert::<f32>();
+            let values: Vec<f32> = values.try_to_vec().expect("values are floats");
+            values.into_iter().map(f64::from).collect()
+        })
+    }
+
+    /// What `read` finds with the trunk, batch by batch.
+    fn frozen<T: Send + Clone>(
+        &self,
+        policy: &CausalLm,
+        exchanges: &[Exchange<'_>],
+        batch_size: usize,
+        precision: Precision,
+        read: impl Fn(&Decoder, &[Exchange<'_>]) -> Vec<T> + Sync,
+    ) -> Vec<T> {
         let trunk = self.trunk.as_ref().unwrap_or(policy.decoder()).in_precision(precision);
-        let of_batch = |batch: &[Exchange<'_>]| {
-            let states = predicting_states(&trunk, batch);
-            let before = lines(response_grid(self.head.forward(states).squeeze_dim(1), batch), batch);
-            let after: Vec<f32> = self
-                .head
-                .forward(final_states(&trunk, batch))
-                .into_data()
-                .convert::<f32>()
-                .try_to_vec()
-                .expect("values are floats");
-            (before, after.into_iter().map(f64::from).collect::<Vec<_>>())
-        };
-        let parts = in_parallel(&policy.device(), exchanges.chunks(batch_size).collect(), of_batch);
-        let (before, after): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        Values { before: before.concat(), after: after.concat() }
+        let batches = exchanges.chunks(batch_size).collect();
+        in_parallel(&policy.device(), batches, |batch| read(&trunk, batch)).concat()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::module::Module;
     use moslim_lm::ModelConfig;
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
@@ -98,17 +106,18 @@ mod tests {
         let prompt = [1, 2, 3];
         let values = |response: &[u32]| {
             let exchange = [Exchange { prompt: &prompt, response }];
-            critic.valid().frozen_values(&policy, &exchange, 4, Precision::F32)
+            let before = critic.values_before(&policy, &exchange, 4, Precision::F32).remove(0);
+            (before, critic.values_after(&policy, &exchange, 4, Precision::F32)[0])
         };
-        let (short, long) = (values(&[4, 5]), values(&[4, 5, 6]));
+        let ((short, after), (long, _)) = (values(&[4, 5]), values(&[4, 5, 6]));
         let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
-        assert_eq!((short.before[0].len(), long.before[0].len()), (2, 3));
-        assert!(short.before[0].iter().zip(&long.before[0]).all(|(a, b)| close(*a, *b)));
-        assert!(close(short.after[0], long.before[0][2]), "{:?} {:?}", short.after, long.before);
-        assert!(!close(long.before[0][0], long.before[0][1]), "states differ");
+        assert_eq!((short.len(), long.len()), (2, 3));
+        assert!(short.iter().zip(&long).all(|(a, b)| close(*a, *b)));
+        assert!(close(after, long[2]), "{after} {long:?}");
+        assert!(!close(long[0], long[1]), "states differ");
         // Without a trunk of its own the policy's states are read, here the same.
         let shared = Critic { trunk: None, head: critic.head.clone() };
         let exchange = [Exchange { prompt: &prompt, response: &[4, 5] }];
-        assert_eq!(shared.frozen_values(&policy, &exchange, 4, Precision::F32).before, short.before);
+        assert_eq!(shared.values_before(&policy, &exchange, 4, Precision::F32)[0], short);
     }
 }

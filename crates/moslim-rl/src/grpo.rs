@@ -32,7 +32,7 @@ pub enum Aggregation {
     /// The score as it is.
     SumThenNormalize,
     /// Every objective's part of the score is centred and scaled in its group, then the sum is scaled over the batch
-    /// ([GDPO](https://arxiv.org/abs/2601.05242)); a penalty on open objectives is a part of its own.
+    /// ([GDPO](https://arxiv.org/abs/2601.05242)); what is subtracted beside the objectives is centred only.
     NormalizeThenSum,
 }
 
@@ -100,15 +100,16 @@ impl GrpoConfig {
                     objective.scores.iter().map(|score| score.unwrap_or(0.0)).collect::<Vec<_>>()
                 });
                 let parts: Vec<Vec<f64>> = parts.collect();
-                // What the score has beside its objectives: penalties and the KL term.
+                // What the score has beside its objectives, penalties and the KL term, keeps its weight against them.
                 let rest: Vec<f64> = rewards
                     .iter()
                     .enumerate()
                     .map(|(row, reward)| reward - parts.iter().map(|part| part[row]).sum::<f64>())
                     .collect();
                 let mut sum = vec![0.0; rewards.len()];
-                for part in parts.iter().chain([&rest]) {
-                    let normalised = group_advantages(part, k, self.scale_rewards);
+                let scaled = parts.iter().map(|part| (part, self.scale_rewards)).chain([(&rest, false)]);
+                for (part, scale) in scaled {
+                    let normalised = group_advantages(part, k, scale);
                     sum.iter_mut().zip(normalised).for_each(|(sum, advantage)| *sum += advantage);
                 }
                 scale_to_unit_variance(&sum)

@@ -59,15 +59,18 @@ impl Units {
         Self { nat: Nat::PerToken, ..Self::answers(rows) }
     }
 
-    /// Pairs of answers, for a loss in which a nat of difference counts `beta`; in a batch the first and the second follow each other.
-    pub(crate) fn pairs(pairs: &[[usize; 2]], beta: f64) -> Self {
-        Self { rows: pairs.concat(), size: 2, nat: Nat::PerAnswer(beta) }
+    /// Pairs of answers, for a loss in which a nat of difference counts `nat`; in a batch the first and the second follow each other.
+    pub(crate) fn pairs(pairs: &[[usize; 2]], nat: f64) -> Self {
+        Self { rows: pairs.concat(), size: 2, nat: Nat::PerAnswer(nat) }
     }
 
     /// The rows of every mini-batch; several are drawn anew in every iteration, and each keeps the order of the rows.
+    ///
+    /// There are at most as many as units, and at least one.
     fn mini_batches(&self, n: usize, iteration: usize, experience: &Experience<'_>) -> Vec<Vec<usize>> {
         let units: Vec<&[usize]> = self.rows.chunks(self.size).collect();
-        if n == 1 {
+        let n = n.min(units.len());
+        if n <= 1 {
             return vec![self.rows.clone()];
         }
         // Positions that no token of an answer has.
@@ -123,7 +126,8 @@ impl Batch<'_> {
 
     /// The sum of a loss with what it has besides, `β Σ ℓ²/2` if the KL term is part of the loss and the entropy bonus, over a normaliser.
     ///
-    /// K2 is what has the gradient of KL(π‖π_ref) there: that of K1 is 0 in expectation, and that of K3 belongs to KL(π_ref‖π).
+    /// K2 is what has the gradient of KL(π‖π_ref) of every token there: that of K1 is 0 in expectation, and that of K3 belongs to KL(π_ref‖π).
+    /// Unlike in the reward, what a token does to the divergence of later ones is not counted.
     pub(crate) fn regularized(&self, mut sum: Tensor<1>, normalizer: f64) -> Tensor<1> {
         if let Some((KlPlacement::Loss, beta)) = self.experience.kl {
             let log_ratios = self.logprobs.clone() - self.per_token(&self.experience.reference_logprobs);
@@ -149,11 +153,11 @@ pub(crate) struct Loss {
 pub(crate) struct Update {
     /// The loss before the first update.
     pub loss: f64,
-    /// Mean entropy per token before the first update.
-    pub entropy: f64,
-    /// Largest |ρ − 1| of a token before the first update.
+    /// Mean entropy per token before the first update; `None` if nothing was learned from.
+    pub entropy: Option<f64>,
+    /// Largest |ρ − 1| of a token before the first update; not a number if a log-probability was none.
     pub ratio_error: f64,
-    /// Norm of the gradient before it was clipped, of the first update.
+    /// Norm of the gradient before it was clipped, of the first update; not finite if that of any update, or of a value model, was not.
     pub grad_norm: f64,
     /// Divergence from the reference's own answers, before the first update.
     pub free_prompt_kl: Option<f64>,
@@ -165,7 +169,7 @@ pub(crate) struct Update {
 #[derive(Default)]
 struct Found {
     loss: f64,
-    entropy: f64,
+    entropy: Option<f64>,
     ratio_error: f64,
     free_prompt_kl: Option<f64>,
     metrics: Vec<(&'static str, f64)>,
@@ -204,23 +208,16 @@ impl Learner {
         loss: impl Fn(&Batch<'_>) -> Loss + Sync,
     ) -> Update {
         let TrainingConfig { num_iterations, num_mini_batches, .. } = self.config;
-        let mut first: Option<Update> = None;
-        let mut metrics = BTreeMap::<String, f64>::new();
+        let mut updates = Vec::new();
         for iteration in 0..num_iterations {
             let batches = units.mini_batches(num_mini_batches, iteration, experience);
+            let (n, n_free) = (batches.len(), experience.free.len());
             for (index, rows) in batches.iter().enumerate() {
-                let n_free = experience.free.len();
-                let free = &experience.free
-                    [index * n_free / num_mini_batches..(index + 1) * n_free / num_mini_batches];
-                let update = self.update(experience, rows, free, units.nat, &loss);
-                for (name, value) in &update.metrics {
-                    let n_updates = (num_iterations * num_mini_batches) as f64;
-                    *metrics.entry(name.clone()).or_default() += value / n_updates;
-                }
-                first.get_or_insert(update);
+                let free = &experience.free[index * n_free / n..(index + 1) * n_free / n];
+                updates.push(self.update(experience, rows, free, units.nat, &loss));
             }
         }
-        Update { metrics, ..first.unwrap_or_default() }
+        Update::first_of(updates)
     }
 
     /// One optimizer step, its gradient summed over micro-batches.
@@ -281,7 +278,7 @@ impl Learner {
                     ]);
                     let found = Found {
                         loss: scalar(loss.total.clone()),
-                        entropy: scalar(batch.entropies.inner().sum()) * per_token,
+                        entropy: Some(scalar(batch.entropies.inner().sum()) * per_token),
                         ratio_error: ratios.largest_error,
                         free_prompt_kl: None,
                         metrics,
@@ -300,24 +297,55 @@ impl Learner {
             }
         };
         let device = self.model.policy.device();
+        let mut critic_norm = None;
         let (mut gradients, found) = sum_gradients(&self.model, &device, parts, of_part);
         if let (Some(critic), Some(optimizer)) = (&self.model.critic, &mut self.critic_optimizer) {
             let of_critic = take_gradients(critic, &mut gradients);
-            self.model.critic = Some(optimizer.step(critic.clone(), of_critic).0);
+            let (critic, norm) = optimizer.step(critic.clone(), of_critic);
+            self.model.critic = Some(critic);
+            critic_norm = Some(norm);
         }
         let (policy, grad_norm) = self.optimizer.step(self.model.policy.clone(), gradients);
         self.model.policy = policy;
-        Update { grad_norm, ..Update::of(found) }
+        let mut update = Update { grad_norm, ..Update::of(found) };
+        if let Some(norm) = critic_norm {
+            update.metrics.insert("critic/grad_norm".into(), norm);
+            if !norm.is_finite() {
+                update.grad_norm = norm;
+            }
+        }
+        update
     }
 }
 
+/// The larger number; what is none is larger than all.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
 impl Update {
+    /// The first update with the mean metrics of all; updates that learned from no answer count for neither.
+    fn first_of(updates: Vec<Self>) -> Self {
+        let n = updates.iter().filter(|update| update.entropy.is_some()).count().max(1) as f64;
+        let mut metrics = BTreeMap::<String, f64>::new();
+        for (name, value) in updates.iter().flat_map(|update| &update.metrics) {
+            *metrics.entry(name.clone()).or_default() += value / n;
+        }
+        let free_prompt_kl = updates.iter().find_map(|update| update.free_prompt_kl);
+        let broken = updates.iter().map(|update| update.grad_norm).find(|norm| !norm.is_finite());
+        let first = updates.iter().position(|update| update.entropy.is_some()).unwrap_or(0);
+        let first = updates.into_iter().nth(first).unwrap_or_default();
+        Self { metrics, free_prompt_kl, grad_norm: broken.unwrap_or(first.grad_norm), ..first }
+    }
+
     fn of(parts: Vec<Found>) -> Self {
         let mut update = Self::default();
         for part in parts {
             update.loss += part.loss;
-            update.entropy += part.entropy;
-            update.ratio_error = update.ratio_error.max(part.ratio_error);
+            if let Some(entropy) = part.entropy {
+                *update.entropy.get_or_insert(0.0) += entropy;
+            }
+            update.ratio_error = larger(update.ratio_error, part.ratio_error);
             if let Some(kl) = part.free_prompt_kl {
                 *update.free_prompt_kl.get_or_insert(0.0) += kl;
             }
@@ -352,7 +380,7 @@ impl Ratios {
             found.sum += log_ratio.exp();
             found.squares += (2.0 * log_ratio).exp();
             found.approxkl += KlEstimator::K2.estimate(log_ratio);
-            found.largest_error = found.largest_error.max(log_ratio.exp_m1().abs());
+            found.largest_error = larger(found.largest_error, log_ratio.exp_m1().abs());
         }
         found
     }

@@ -52,7 +52,7 @@ impl OnlineDpoConfig {
         let reference: Vec<f64> =
             experience.reference_logprobs.iter().map(|tokens| tokens.iter().sum()).collect();
 
-        learner.descend(experience, &Units::pairs(&pairs, self.beta), |batch| {
+        learner.descend(experience, &Units::pairs(&pairs, self.loss_type.slope(self.beta)), |batch| {
             // h = (log π/π_ref)(chosen) − (log π/π_ref)(rejected)
             let log_ratios =
                 batch.mask.sum_per_response(batch.logprobs.clone()) - batch.per_answer(&reference);

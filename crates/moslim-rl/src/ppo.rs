@@ -2,14 +2,15 @@
 //! as in [learning from human preferences](https://arxiv.org/abs/1909.08593) and TRL's `PPOTrainer`.
 
 use burn::module::Module;
-use moslim_lm::OptimizerConfig;
+use moslim_lm::{Exchange, OptimizerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::KlConfig;
 use crate::experience::Experience;
 use crate::learner::{Learner, Loss, Units, Update, scalar};
 use crate::ops::{
-    clipped_surrogate_loss, clipped_value_loss, gae, is_clipped, scale_to_unit_variance, whiten,
+    clipped_surrogate_loss, clipped_value_loss, gae, is_clipped, is_value_clipped, scale_to_unit_variance,
+    whiten,
 };
 
 /// The settings of PPO.
@@ -115,8 +116,12 @@ impl PpoConfig {
             ];
             if let Some(now) = batch.values.clone() {
                 let (old, returns) = (batch.per_token(&values), batch.per_token(&returns));
-                let moved = (now.clone().inner() - old.clone().inner()).abs();
-                let clipped = moved.greater_elem(self.cliprange_value).float();
+                let clipped = is_value_clipped(
+                    now.clone().inner(),
+                    old.clone().inner(),
+                    returns.clone().inner(),
+                    self.cliprange_value,
+                );
                 let loss = batch.mask.sum(clipped_value_loss(now, old, returns, self.cliprange_value));
                 metrics.extend([
                     ("loss/value_avg", mean(scalar(loss.clone()))),
@@ -151,11 +156,16 @@ impl PpoConfig {
         };
         let (size, precision) = (learner.config.micro_batch_size, learner.config.precision);
         let policy = learner.model.policy.valid();
-        let values = critic.valid().frozen_values(&policy, &experience.exchanges(), size, precision);
-        let goes_on = |finished: bool| !finished && self.truncated_value == TruncatedValue::Bootstrap;
-        let after = answers.iter().zip(&values.after);
-        let after = after.map(|(answer, value)| if goes_on(answer.finished) { *value } else { 0.0 });
-        (values.before, after.collect())
+        let exchanges = experience.exchanges();
+        let before = critic.valid().values_before(&policy, &exchanges, size, precision);
+        let mut after = vec![0.0; answers.len()];
+        if self.truncated_value == TruncatedValue::Bootstrap {
+            let rows: Vec<usize> = (0..answers.len()).filter(|&row| !answers[row].finished).collect();
+            let truncated: Vec<Exchange<'_>> = rows.iter().map(|&row| exchanges[row]).collect();
+            let values = critic.valid().values_after(&policy, &truncated, size, precision);
+            rows.iter().zip(values).for_each(|(&row, value)| after[row] = value);
+        }
+        (before, after)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{PolicyPrompt, Rollout, Scores};
 
 /// What one step did; means over the answers to prompts with a request.
 ///
-/// Unlike TRL's, means over tokens leave out padding.
+/// Unlike TRL's, means over tokens leave out padding, and `val/ratio_var` is the variance over tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepStats {
     /// Mean score.
@@ -21,7 +21,7 @@ pub struct StepStats {
     /// Standard deviation of the scores.
     #[serde(rename = "reward_std")]
     pub score_std: f64,
-    /// Mean score minus the KL term: what is maximised.
+    /// Mean score minus the KL term, as far as it is part of the reward: what is maximised.
     #[serde(rename = "objective/rlhf_reward")]
     pub rlhf_reward: f64,
     /// Mean divergence from the reference, summed over the answer, by K1. In nats
@@ -36,9 +36,9 @@ pub struct StepStats {
     /// The weight of the KL term; absent for algorithms without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beta: Option<f64>,
-    /// Mean entropy per token, in nats.
-    #[serde(rename = "policy/entropy_avg")]
-    pub entropy: f64,
+    /// Mean entropy per token of the answers of the first update, in nats; absent if nothing was learned from.
+    #[serde(rename = "policy/entropy_avg", default, skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<f64>,
     /// Mean answer length, in tokens.
     #[serde(rename = "completions/mean_length")]
     pub mean_length: f64,
@@ -58,7 +58,7 @@ pub struct StepStats {
     pub free_prompt_kl: Option<f64>,
     /// The loss before the first update.
     pub loss: f64,
-    /// Norm of the gradient before it was clipped, of the first update.
+    /// Norm of the gradient before it was clipped, of the first update; not finite if that of any update was not.
     pub grad_norm: f64,
     /// The learning rate of the first update.
     pub lr: f64,
@@ -97,14 +97,14 @@ impl StepStats {
         if let (Some(&ratio), Some(squared)) = (metrics.get("val/ratio"), squared) {
             metrics.insert("val/ratio_var".into(), (squared - ratio * ratio).max(0.0));
         }
-        metrics.insert("objective/non_score_reward".into(), -beta.unwrap_or(0.0) * kl);
+        metrics.insert("objective/non_score_reward".into(), -experience.beta_in_reward() * kl);
         metrics.extend(of_objectives(prompts, rollout, scores));
         metrics.retain(|_, value| value.is_finite());
         let score = average(final_scores);
         Self {
             score,
             score_std: deviation(final_scores),
-            rlhf_reward: score - beta.unwrap_or(0.0) * kl,
+            rlhf_reward: score - experience.beta_in_reward() * kl,
             kl,
             kl_k2: average(&k2),
             kl_k3: average(&k3),

@@ -30,6 +30,30 @@ pub enum StepError {
     /// The engine that samples.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
+    /// The reward has not one finite score per answer.
+    #[error("reward: answer {row} of {n_answers}: found {found}, expected a finite score for each")]
+    Score {
+        /// The answer, counted from 0.
+        row: usize,
+        /// The number of answers.
+        n_answers: usize,
+        /// What is there.
+        found: String,
+    },
+}
+
+/// Checks that every answer has a finite score.
+fn check_scores(scores: &[f64], n_answers: usize) -> Result<(), StepError> {
+    let missing = (scores.len() != n_answers)
+        .then(|| (scores.len().min(n_answers), format!("{} scores", scores.len())));
+    let broken = || {
+        let row = scores.iter().position(|score| !score.is_finite())?;
+        Some((row, scores[row].to_string()))
+    };
+    match missing.or_else(broken) {
+        None => Ok(()),
+        Some((row, found)) => Err(StepError::Score { row, n_answers, found }),
+    }
 }
 
 /// A step as it was: its numbers, and the answers they are about.
@@ -100,7 +124,7 @@ impl PolicyTrainer {
                     ValueModel::SharedTrunk => Some(None),
                     ValueModel::Policy => Some(Some(policy.decoder().clone())),
                     ValueModel::RewardModel => Some(Some(reward_model.cloned().ok_or(SettingError {
-                        key: "value_model".into(),
+                        key: "ppo.value_model".into(),
                         found: "reward_model".into(),
                         expected: "policy, shared_trunk or none: there is no reward model of the policy's vocabulary",
                     })?)),
@@ -201,6 +225,7 @@ impl PolicyTrainer {
         (self.on_phase)(Phase::Generate);
 
         let scores = reward.score(&asked, &rollout)?;
+        check_scores(&scores.values, rollout.answers.len())?;
         let reward_seconds = clock.lap();
         (self.on_phase)(Phase::Reward);
 

@@ -6,6 +6,7 @@ use moslim_lm::{LmError, read_json, write_folder, write_json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::run::CHECKPOINTS;
 use crate::{DataFile, Error, Run};
 
 /// Where the checkpoints of a training lie.
@@ -19,7 +20,7 @@ pub(crate) struct Checkpoints {
 }
 
 /// What decides a training, a line each.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Settings(Vec<String>);
 
@@ -54,7 +55,11 @@ impl Settings {
 
     /// The first line that the two do not share, of each, but for keys that are meant to change.
     pub(crate) fn difference(&self, now: &Self, intended: &[String]) -> Option<[String; 2]> {
-        let key = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
+        // A setting ends its key with an equals sign, a file its name with a colon.
+        let key = |line: &str| {
+            let end = line.find(" = ").or_else(|| line.find(": ")).unwrap_or(line.len());
+            line[..end].to_owned()
+        };
         let is_meant = |line: &String| {
             let key = key(line);
             intended.iter().any(|meant| key == *meant || key.starts_with(&format!("{meant}.")))
@@ -90,11 +95,13 @@ fn flatten(path: &str, table: &toml::Table, lines: &mut Vec<String>) {
 impl Checkpoints {
     /// The checkpoints of a training of a run; those of an earlier try are dropped unless the run is to resume.
     pub(crate) fn of(run: &Run, name: &str, keep: usize, settings: Settings) -> Result<Self, Error> {
-        let folder = run.folder.join("checkpoints").join(name);
+        let folder = run.folder.join(CHECKPOINTS).join(name);
         let intended = run.intended_changes.clone();
         let checkpoints = Self { folder, resume: run.resume, keep, settings, intended };
-        if !run.resume {
-            checkpoints.remove()?;
+        if !run.resume && checkpoints.folder.exists() {
+            run.progress
+                .say(&format!("{name}: from the start; the checkpoints of an earlier try are dropped"));
+            std::fs::remove_dir_all(&checkpoints.folder).map_err(Error::io(&checkpoints.folder))?;
         }
         Ok(checkpoints)
     }
@@ -109,7 +116,12 @@ impl Checkpoints {
         progressed: &T,
         files: impl FnOnce(&Path) -> Result<(), LmError>,
     ) -> Result<(), Error> {
-        write_folder(&self.folder.join(format!("{PREFIX}{steps_done:08}")), |unfinished| {
+        let folder = self.folder.join(format!("{PREFIX}{steps_done:08}"));
+        if folder.exists() {
+            // The same step of the same training.
+            return Ok(());
+        }
+        write_folder(&folder, |unfinished| {
             files(unfinished)?;
             write_json(&unfinished.join(STATE), &State { settings: self.settings.clone(), progressed })
         })?;
@@ -135,21 +147,6 @@ impl Checkpoints {
         }
         let State { progressed, .. } = read_json(&path)?;
         Ok(Some((folder, progressed)))
-    }
-
-    /// Drops all checkpoints of the training.
-    ///
-    /// # Errors
-    /// If a folder cannot be removed.
-    pub(crate) fn remove(&self) -> Result<(), Error> {
-        match std::fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.folder)(error)),
-            _ => {
-                // The folder of all checkpoints goes with the last of them.
-                let _ = self.folder.parent().map(std::fs::remove_dir);
-                Ok(())
-            }
-        }
     }
 
     /// The folders of whole checkpoints, the oldest first.

@@ -39,7 +39,7 @@ pub use recipe::{
     ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
 pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
-pub use run::{Run, Surroundings, holds_a_run, lock, write_whole};
+pub use run::{Run, Surroundings, empty, holds_a_run, write_whole};
 pub use stages::{
     add_objectives, evaluate, fitting_labeled, optimize_policy, pretrain_and_sft, train, train_reward_model,
 };

@@ -195,9 +195,7 @@ impl Train {
             if !overwrite {
                 return Err(Error::RunExists(folder).into());
             }
-            // Not what another program is writing.
-            drop(moslim::lock(&folder)?);
-            std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+            moslim::empty(&folder)?;
         }
         Ok(moslim::train(&stage.run()?, Available::on(&stage.device))?)
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::checkpoints::Settings;
 use crate::{Error, Run};
 
 /// A file that a run learns from.
@@ -25,9 +26,12 @@ pub struct DataFile {
 /// What the run folder keeps of the data: what each stage of it had.
 #[derive(Default, Serialize, Deserialize)]
 struct Manifest {
-    /// The recipe, as the last stage that was done had it.
+    /// The recipe as the run follows it, with all changes that were meant.
     #[serde(default)]
     recipe: Option<toml::Table>,
+    /// Settings that were changed on purpose since the run began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    intended_changes: Vec<String>,
     stages: BTreeMap<String, StageData>,
 }
 
@@ -39,6 +43,9 @@ struct StageData {
     /// What else decides which answers are trained and measured on.
     settings: String,
     files: Vec<DataFile>,
+    /// Everything that decides what the stage makes.
+    #[serde(default)]
+    decided_by: Settings,
 }
 
 /// What files for pretraining hold.
@@ -48,7 +55,7 @@ pub(crate) const PLAIN_TEXT: &str = "plain text";
 pub(crate) const GROWN: &str = "reward model";
 
 /// The manifest's file in the run folder.
-const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 impl DataFile {
     /// Reads a file for its fingerprint; `name` is what the recipe calls it.
@@ -68,33 +75,74 @@ impl DataFile {
 }
 
 impl Run {
-    /// Notes the data that a stage had.
+    /// Notes that a stage is done, with the data that it had and what else decided it.
     ///
     /// # Errors
     /// If the manifest cannot be read or written.
-    pub(crate) fn note_data(&self, stage: &str, files: &[DataFile]) -> Result<(), Error> {
-        let mut manifest = self.manifest()?;
+    pub(crate) fn note_done(
+        &self,
+        stage: &str,
+        files: &[DataFile],
+        decided_by: Settings,
+    ) -> Result<(), Error> {
         let moslim = env!("CARGO_PKG_VERSION").into();
-        let data = StageData { moslim, settings: self.data_settings(), files: files.to_vec() };
-        manifest.stages.insert(stage.into(), data);
-        manifest.recipe = Some(toml::Table::try_from(&self.recipe).expect("a recipe is a table"));
-        self.write(MANIFEST, &serde_json::to_vec_pretty(&manifest).expect("a manifest serializes"))
+        let data = StageData { moslim, settings: self.data_settings(), files: files.to_vec(), decided_by };
+        self.change_manifest(|manifest| drop(manifest.stages.insert(stage.into(), data)))
     }
 
-    /// The recipe with which the last stage that is done was run; `None` if none is.
+    /// Notes that a stage is not done, or no longer.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read or written.
+    pub(crate) fn note_begun(&self, stage: &str) -> Result<(), Error> {
+        match self.manifest()?.stages.contains_key(stage) {
+            true => self.change_manifest(|manifest| drop(manifest.stages.remove(stage))),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes the recipe that the run follows from now on, and the changes to it that were meant so far.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read or written.
+    pub(crate) fn note_recipe(&self) -> Result<(), Error> {
+        let recipe = toml::Table::try_from(&self.recipe).expect("a recipe is a table");
+        self.change_manifest(|manifest| {
+            manifest.recipe = Some(recipe);
+            manifest.intended_changes.clone_from(&self.intended_changes);
+        })
+    }
+
+    /// The recipe that the run followed, if it is known, and the changes to it that were meant.
     ///
     /// # Errors
     /// If the manifest cannot be read.
-    pub(crate) fn recipe_of_done_stages(&self) -> Result<Option<toml::Table>, Error> {
-        Ok(self.manifest()?.recipe)
+    pub(crate) fn followed_recipe(&self) -> Result<(Option<toml::Table>, Vec<String>), Error> {
+        let Manifest { recipe, intended_changes, .. } = self.manifest()?;
+        Ok((recipe, intended_changes))
     }
 
     /// Whether a stage is done.
     ///
     /// # Errors
-    /// If the manifest cannot be read.
-    pub(crate) fn is_done(&self, stage: &str) -> Result<bool, Error> {
-        Ok(self.manifest()?.stages.contains_key(stage))
+    /// If the manifest cannot be read, or the stage was done with other settings or data.
+    pub(crate) fn is_done(&self, stage: &str, decided_by: &Settings) -> Result<bool, Error> {
+        let manifest = self.manifest()?;
+        let Some(done) = manifest.stages.get(stage) else { return Ok(false) };
+        match done.decided_by.difference(decided_by, &[]) {
+            None => Ok(true),
+            Some([before, now]) => Err(Error::Unusable {
+                place: self.folder.join(MANIFEST).display().to_string(),
+                found: format!("`moslim {stage}` done with `{before}`"),
+                expected: format!("`{now}`, as the recipe says now; put it back, or begin a run with --out"),
+            }),
+        }
+    }
+
+    fn change_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
+        let mut manifest = self.manifest()?;
+        change(&mut manifest);
+        self.write(MANIFEST, &serde_json::to_vec_pretty(&manifest).expect("a manifest serializes"))
     }
 
     /// Refuses data that is not what these stages had; where files lie does not matter.

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{Objective, Prompt, Request};
 use moslim_eval::classification::expected_level;
-use moslim_lm::{Decoder, Exchange, LmError, Precision, Tokenizer, in_parallel, write_folder, write_text};
+use moslim_lm::{Exchange, LmError, Precision, Tokenizer, in_parallel, write_folder, write_text};
 use moslim_reward_mapping::{
     ClassProbabilities, MappingError, MappingKind, RewardMapping, RunningStats, TargetStats, UnaskedAnchor,
 };
@@ -78,12 +77,6 @@ impl MappedReward {
     /// The reward model alone.
     pub(crate) fn reward_model(&self) -> &RewardModelFolder {
         &self.reward_model
-    }
-
-    /// The layers of the reward model with gradients, if it has the vocabulary of the policy: what a value model may start from.
-    pub(crate) fn trunk(&self, policy_tokenizer: &Tokenizer) -> Option<Decoder> {
-        let same = self.reward_model.tokenizer.has_vocabulary_of(policy_tokenizer);
-        same.then(|| self.reward_model.model.decoder().clone().train())
     }
 
     /// Number of levels of every objective.

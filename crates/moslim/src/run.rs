@@ -1,7 +1,9 @@
 //! A run: its recipe, its folder, its device, its log, and the wish to stop.
 
-use std::fs::{File, TryLockError};
-use std::io::Write;
+mod folder;
+mod log;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +12,13 @@ use burn::tensor::Device;
 use moslim_lm::CausalLm;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
-use serde::Serialize;
 
 use crate::checkpoints::Settings;
 use crate::{Error, Progress, Recipe};
+
+use self::folder::{drop_unfinished, lock};
+pub use self::folder::{empty, holds_a_run, write_whole};
+pub(crate) use self::log::{JsonLines, read_log};
 
 /// A recipe being carried out in a folder.
 pub struct Run {
@@ -76,47 +81,8 @@ pub(crate) enum Purpose {
 /// The file of the recipe that a run follows.
 pub(crate) const RECIPE: &str = "recipe.toml";
 
-/// The file that the program that writes into a run folder holds.
-const LOCK: &str = ".lock";
-
-/// Whether a folder holds more than the recipe that a run leaves which was refused before it began.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn holds_a_run(folder: &Path) -> Result<bool, Error> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        entries => entries.map_err(Error::io(folder))?,
-    };
-    let leaves = |entry: std::fs::DirEntry| entry.file_name() != RECIPE && entry.file_name() != LOCK;
-    Ok(entries.into_iter().any(|entry| entry.map_or(true, leaves)))
-}
-
-/// Takes a run's folder, which is made if need be; it is free again when the file is dropped, however the program ends.
-///
-/// # Errors
-/// If another program has it, or it cannot be made.
-pub fn lock(folder: &Path) -> Result<File, Error> {
-    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let path = folder.join(LOCK);
-    let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked(folder.into())),
-        Err(TryLockError::Error(source)) => Err(Error::io(path)(source)),
-    }
-}
-
-/// Writes a file under a temporary name beside it, then renames it.
-///
-/// # Errors
-/// If it cannot be written; a file that was there before then stays as it was.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
-    file.persist(path).map(drop).map_err(|error| Error::io(path)(error.error))
-}
+/// Where a run's folder has the checkpoints of the stage at hand.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// Where a run's folder has its policy.
 pub(crate) const POLICY_FOLDER: &str = "policy";
@@ -149,7 +115,7 @@ impl Run {
     /// If another program has the folder, it cannot be made, or the recipe cannot be written into it.
     pub fn new(recipe: Recipe, folder: &Path, surroundings: Surroundings) -> Result<Self, Error> {
         let run = Self::held(recipe, folder, surroundings)?;
-        run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
+        run.follow_recipe()?;
         Ok(run)
     }
 
@@ -165,24 +131,35 @@ impl Run {
             return Err(Error::Io { path, source });
         }
         let recipe = Recipe::read(&path.display().to_string(), changes)?;
+        let mut run = Self { resume: true, ..Self::held(recipe, folder, surroundings)? };
+        let (followed, mut intended) = run.followed_recipe()?;
         let key = |change: &String| change.split('=').next().unwrap_or_default().trim().to_owned();
-        let intended_changes: Vec<String> = changes.iter().map(key).collect();
-        let run = Self { resume: true, intended_changes, ..Self::held(recipe, folder, surroundings)? };
-        if let Some(before) = run.recipe_of_done_stages()? {
-            let table = |recipe: &Recipe| toml::Table::try_from(recipe).expect("a recipe is a table");
-            let now = Settings::of(&table(&run.recipe), &[]);
-            let before = Settings::of(&before, &[]);
-            if let Some([expected, found]) = before.difference(&now, &run.intended_changes) {
+        intended.extend(changes.iter().map(key));
+        intended.sort();
+        intended.dedup();
+        if let Some(followed) = followed {
+            let table = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
+            let named: Vec<String> = changes.iter().map(key).collect();
+            let difference = Settings::of(&followed, &[]).difference(&Settings::of(&table, &[]), &named);
+            if let Some([expected, found]) = difference {
                 return Err(Error::RecipeChanged { path, found, expected });
             }
         }
-        run.write(RECIPE, run.recipe.to_toml().as_bytes())?;
+        run.intended_changes = intended;
+        run.follow_recipe()?;
         Ok(run)
+    }
+
+    /// Writes the recipe into the folder, where it is followed from now on.
+    fn follow_recipe(&self) -> Result<(), Error> {
+        self.write(RECIPE, self.recipe.to_toml().as_bytes())?;
+        self.note_recipe()
     }
 
     /// A run whose folder nobody else has.
     fn held(recipe: Recipe, folder: &Path, surroundings: Surroundings) -> Result<Self, Error> {
         let lock = lock(folder)?;
+        drop_unfinished(folder)?;
         let Surroundings { device, progress, interrupted } = surroundings;
         Ok(Self {
             recipe,
@@ -281,6 +258,15 @@ impl Run {
         self.interrupted.load(Ordering::Relaxed)
     }
 
+    /// Drops the checkpoints of a stage that is done.
+    pub(crate) fn drop_checkpoints(&self) -> Result<(), Error> {
+        let folder = self.folder.join(CHECKPOINTS);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the stage if somebody asked for it.
     pub(crate) fn check_interrupted(&self, stage: &'static str) -> Result<(), Error> {
         match self.is_interrupted() {
@@ -297,9 +283,12 @@ impl Run {
         write_whole(&path, content)
     }
 
-    /// Notes how long a stage took, beside the stages noted before.
-    pub(crate) fn note_seconds(&self, stage: &str, seconds: f64) -> Result<(), Error> {
+    /// Notes how long a stage took, beside the stages noted before; of a run that resumes, beside its earlier tries.
+    pub(crate) fn note_seconds(&self, stage: &str, mut seconds: f64) -> Result<(), Error> {
         let mut noted = self.seconds()?;
+        if self.resume {
+            seconds += noted.get(stage).and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+        }
         noted.insert(stage.into(), seconds.into());
         self.write(SECONDS, serde_json::Value::from(noted).to_string().as_bytes())
     }
@@ -332,45 +321,6 @@ impl Run {
         }
         write_whole(&path, kept.as_bytes())?;
         let file = File::options().append(true).open(&path).map_err(Error::io(&path))?;
-        Ok(JsonLines { file, path, n_lines })
+        Ok(JsonLines { file, path, n_lines, length: kept.len() as u64 })
     }
-}
-
-/// A growing file of JSON objects, each written at once.
-pub(crate) struct JsonLines {
-    file: File,
-    path: PathBuf,
-    n_lines: usize,
-}
-
-impl JsonLines {
-    /// Appends a line.
-    pub(crate) fn push(&mut self, line: &impl Serialize) -> Result<(), Error> {
-        let mut text = serde_json::to_string(line).expect("a line of the log serializes");
-        text.push('\n');
-        self.n_lines += 1;
-        self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path))
-    }
-
-    /// Puts what was written on the disk, for a checkpoint that counts on it.
-    pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(Error::io(&self.path))
-    }
-
-    /// The number of lines so far.
-    pub(crate) fn n_lines(&self) -> usize {
-        self.n_lines
-    }
-}
-
-/// Reads the log of a stage back; nothing if the stage left none.
-pub(crate) fn read_log<T: serde::de::DeserializeOwned>(folder: &Path, stage: &str) -> Result<Vec<T>, Error> {
-    let path = folder.join("metrics").join(format!("{stage}.jsonl"));
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(Error::io(&path)(error)),
-    };
-    let line = |line| serde_json::from_str(line).map_err(|error| Error::io(&path)(error.into()));
-    text.lines().map(line).collect()
 }

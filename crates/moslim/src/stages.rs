@@ -8,6 +8,8 @@ mod sft;
 
 use std::time::Instant;
 
+use crate::checkpoints::Settings;
+use crate::rollout_server::RolloutServer;
 use crate::{Available, Datasets, Error, Plan, Run};
 
 pub use fitting::fitting_labeled;
@@ -27,13 +29,28 @@ fn timed<T>(run: &Run, stage: &str, work: impl FnOnce() -> Result<T, Error>) -> 
     Ok(done)
 }
 
+/// Runs a stage, and notes its seconds and that it is done; its checkpoints then go.
+fn whole_stage(
+    run: &Run,
+    stage: &'static str,
+    seconds: &str,
+    datasets: &Datasets,
+    decided_by: Settings,
+    work: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    run.note_begun(stage)?;
+    timed(run, seconds, work)?;
+    run.note_done(stage, &datasets.files, decided_by)?;
+    run.drop_checkpoints()
+}
+
 /// Makes the start policy: fresh or from a folder, then plain text, then answers, as the recipe says.
 ///
 /// # Errors
 /// If a file cannot be read or written, training diverges, or the run is interrupted.
 pub fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
-    timed(run, "sft", || sft::pretrain_and_sft(run, datasets))?;
-    run.note_data("sft", &datasets.files)
+    let settings = sft::settings(run, &datasets.files);
+    whole_stage(run, "sft", "sft", datasets, settings, || sft::pretrain_and_sft(run, datasets))
 }
 
 /// Trains the reward model on the start policy's backbone; with files, also the judge, on held-out questions.
@@ -42,19 +59,23 @@ pub fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
 /// If the start policy is missing, the data changed, a file cannot be written, training diverges, or the run is interrupted.
 pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     run.check_data(&["sft"], &datasets.files)?;
-    timed(run, "reward_model", || reward_model::train(run, datasets))?;
-    run.note_data("reward fit", &datasets.files)
+    let settings = reward_model::settings(run, &datasets.files);
+    whole_stage(run, "reward fit", "reward_model", datasets, settings, || reward_model::train(run, datasets))
 }
 
 /// Trains the policy with the reward model of the run folder.
 ///
 /// # Errors
-/// If an earlier stage is missing, the data changed, a file cannot be written, the first-minibatch ratio is off, training diverges, or
-/// the run is interrupted.
+/// If an earlier stage is missing, the data changed, a file cannot be written, a check fails, training diverges, or the run is interrupted.
 pub fn optimize_policy(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     run.check_data(&["sft", "reward fit"], &datasets.files)?;
-    timed(run, "policy", || policy::optimize(run, datasets))?;
-    run.note_data(POLICY, &datasets.files)
+    let settings = policy::settings(run, &datasets.files);
+    whole_stage(run, POLICY, "policy", datasets, settings, || policy::optimize(run, datasets))
+}
+
+/// Whether policy optimisation is done, in a run that resumes.
+fn policy_is_done(run: &Run, datasets: &Datasets) -> Result<bool, Error> {
+    Ok(run.resume && run.is_done(POLICY, &policy::settings(run, &datasets.files))?)
 }
 
 /// Measures the policy of the run folder, with the ablations trained there, and writes the report.
@@ -77,14 +98,18 @@ pub fn train(run: &Run, available: Available) -> Result<(), Error> {
     if let Some(summary) = &datasets.summary {
         run.progress.say(summary);
     }
-    let done = |stage: &str| Ok::<_, Error>(run.resume && run.is_done(stage)?);
-    if !done("sft")? {
+    // Before hours are spent on answers that nobody can sample.
+    if let Some(server) = &run.recipe.policy.rollout_server {
+        RolloutServer::connect(server.clone())?;
+    }
+    let done = |stage: &str, settings: Settings| Ok::<_, Error>(run.resume && run.is_done(stage, &settings)?);
+    if !done("sft", sft::settings(run, &datasets.files))? {
         pretrain_and_sft(run, &datasets)?;
     }
-    if !done("reward fit")? {
+    if !done("reward fit", reward_model::settings(run, &datasets.files))? {
         train_reward_model(run, &datasets)?;
     }
-    if !done(POLICY)? {
+    if !policy_is_done(run, &datasets)? {
         optimize_policy(run, &datasets)?;
     }
     timed(run, "ablations", || ablations::train(run, &datasets))?;

@@ -51,7 +51,7 @@ impl AdaptiveKl {
     /// ```
     pub fn next(&self, beta: f64, kl: f64, n_answers: usize) -> f64 {
         let error = (kl / self.target - 1.0).clamp(-0.2, 0.2);
-        beta * (1.0 + error * n_answers as f64 / self.horizon)
+        (beta * (1.0 + error * n_answers as f64 / self.horizon)).max(0.0)
     }
 }
 

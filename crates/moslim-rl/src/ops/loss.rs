@@ -73,6 +73,21 @@ pub fn clipped_value_loss<const D: usize>(
     (values - returns.clone()).square().max_pair((clipped - returns).square()) * 0.5
 }
 
+/// Where the clipped value decides the loss of a value estimate: 1, elsewhere 0.
+///
+/// # Shapes
+/// As [`clipped_value_loss`].
+pub fn is_value_clipped<const D: usize>(
+    values: Tensor<D>,
+    old_values: Tensor<D>,
+    returns: Tensor<D>,
+    clip_range: f64,
+) -> Tensor<D> {
+    let moved = (values.clone() - old_values.clone()).clamp(-clip_range, clip_range);
+    let clipped = (old_values + moved - returns.clone()).square();
+    clipped.greater((values - returns).square()).float()
+}
+
 /// The divergence KL(π_ref‖π) of every pair of distributions, in nats.
 ///
 /// # Shapes
@@ -148,6 +163,8 @@ mod tests {
         let values = Tensor::<1>::from_floats([1.0, 0.1, -1.0], &device).require_grad();
         let (old, returns) =
             (Tensor::zeros([3], &device), Tensor::<1>::from_floats([2.0, 2.0, 2.0], &device));
+        let clipped = is_value_clipped(values.clone(), old.clone(), returns.clone(), 0.2);
+        assert_eq!(clipped.into_data().try_to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0]);
         let loss = clipped_value_loss(values.clone(), old, returns, 0.2);
         // ½(.2 − 2)², ½(.1 − 2)², ½(−1 − 2)² of both, since the larger counts.
         let found: Vec<f32> = loss.clone().into_data().try_to_vec().unwrap();

@@ -12,6 +12,8 @@ mod preference;
 pub use advantage::{group_advantages, rloo_advantages, scale_to_unit_variance, whiten};
 pub use gae::gae;
 pub use kl::{AdaptiveKl, KlEstimator};
-pub use loss::{clipped_surrogate_loss, clipped_value_loss, forward_divergence, is_clipped};
+pub use loss::{
+    clipped_surrogate_loss, clipped_value_loss, forward_divergence, is_clipped, is_value_clipped,
+};
 pub use mask::ResponseMask;
 pub use preference::PreferenceLoss;

@@ -17,6 +17,19 @@ pub enum PreferenceLoss {
 }
 
 impl PreferenceLoss {
+    /// What a nat of h counts where the policy is the reference: the steepest slope for DPO, β, and the slope there for IPO, 1/β.
+    ///
+    /// ```
+    /// use moslim_rl::ops::PreferenceLoss;
+    /// assert_eq!((PreferenceLoss::Sigmoid.slope(0.1), PreferenceLoss::Ipo.slope(0.1)), (0.1, 10.0));
+    /// ```
+    pub fn slope(self, beta: f64) -> f64 {
+        match self {
+            Self::Sigmoid => beta,
+            Self::Ipo => 1.0 / beta,
+        }
+    }
+
     /// The loss of every pair.
     ///
     /// # Shapes

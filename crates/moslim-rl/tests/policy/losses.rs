@@ -47,11 +47,10 @@ impl Case {
         let trainer = |policy: CausalLm| {
             PolicyTrainer::new(config.clone(), algorithm.clone(), policy, None, Stops::default(), 1).unwrap()
         };
-        // Optimizers read their files when they step.
-        let folder = tempfile::tempdir().unwrap();
         let mut trainer = match policy {
             None => trainer(self.policy.clone()),
             Some(policy) => {
+                let folder = tempfile::tempdir().unwrap();
                 trainer(policy).save(folder.path()).unwrap();
                 trainer(self.policy.clone()).resume(folder.path()).unwrap()
             }

@@ -87,6 +87,46 @@ fn mini_batches_are_updates_of_their_own() {
     assert_eq!(run(2, 3).1.to_bits(), often.to_bits());
 }
 
+/// Two units in five parts are two updates, each as large as one that learns from it alone.
+#[test]
+fn there_are_no_more_mini_batches_than_answers() {
+    let stats = |num_mini_batches| {
+        let (step, _) = step(TrainingConfig { num_mini_batches, ..training(2, 4) });
+        step.stats
+    };
+    let [two, five] = [stats(2), stats(5)];
+    assert!(two.entropy.unwrap() > 0.0 && two.loss != 0.0);
+    assert_eq!((five.loss, five.entropy, five.grad_norm), (two.loss, two.entropy, two.grad_norm));
+    assert_eq!(five.metrics, two.metrics);
+}
+
+/// Answers that all scored the same are no pairs, and nothing is said of what was not looked at.
+#[test]
+fn a_step_without_pairs_changes_nothing() {
+    let [.., dpo, _, _] = algorithms(0.0);
+    let before = model(5, 0);
+    let mut trainer = trainer(training(4, 2), dpo, before.clone(), 1);
+    let mut reward = |_: &PolicyPrompt, _: &[u32]| 0.5;
+    let stats = trainer.step(&[asking(vec![0])], &mut reward, &rng(0)).unwrap().stats;
+    assert_eq!((stats.entropy, stats.grad_norm, stats.frac_reward_zero_std), (None, 0.0, 1.0));
+    let exchange = [Exchange { prompt: &[0], response: &[1] }];
+    let logprob =
+        |model: &CausalLm| response_logprobs(&model.valid(), &exchange, 1.0).logprobs.into_scalar::<f32>();
+    assert_eq!(logprob(trainer.policy()), logprob(&before));
+}
+
+#[test]
+fn scores_that_are_no_numbers_are_refused_by_answer() {
+    let mut trainer = trainer(training(2, 1), rloo(), model(5, 0), 1);
+    let mut n = 0;
+    let mut reward = |_: &PolicyPrompt, _: &[u32]| {
+        n += 1;
+        if n == 2 { f64::NAN } else { 1.0 }
+    };
+    let message = trainer.step(&[asking(vec![0])], &mut reward, &rng(0)).unwrap_err().to_string();
+    assert_eq!(message, "reward: answer 1 of 2: found NaN, expected a finite score for each");
+}
+
 #[test]
 fn the_weight_of_the_kl_term_follows_the_divergence() {
     let kl =

@@ -1,13 +1,13 @@
 //! How scores moved while the policy was trained: by the reward model and by the judge.
 
 use moslim_data::{Prompt, Request};
-use moslim_eval::overoptimization::{Law, Point, parting_point};
+use moslim_eval::overoptimization::{Point, parting_point};
 use moslim_eval::stats::mean;
 
 use super::judge::Judge;
 use crate::run::read_log;
 use crate::stages::{PolicyLogStep, Snapshot};
-use crate::{AlgorithmName, Error, MappedReward, Run};
+use crate::{Error, MappedReward, Run};
 
 /// The curves of a run.
 pub(super) struct Curves {
@@ -19,8 +19,6 @@ pub(super) struct Curves {
     pub points: Vec<Point>,
     /// The first of those from which on the two scores part.
     pub parted: Option<usize>,
-    /// The form that the scores have over the distance.
-    pub law: Law,
 }
 
 impl Curves {
@@ -42,10 +40,6 @@ impl Curves {
             steps: read_log(&run.folder, "policy")?,
             snapshot_steps: snapshots.iter().map(|snapshot| snapshot.step).collect(),
             parted: parting_point(&points),
-            law: match run.recipe.policy.algorithm {
-                AlgorithmName::BestOfN => Law::BestOfN,
-                _ => Law::Rl,
-            },
             points,
         })
     }

@@ -128,7 +128,7 @@ impl Results<'_> {
             .map(|(point, step)| json!({ "step": step, "kl": point.kl, "proxy": point.proxy, "gold": point.gold }))
             .collect();
         let fit = |score: fn(&Point) -> f64| {
-            self.curves.law.fit(&self.curves.points, score).map(|law| {
+            Law::Rl.fit(&self.curves.points, score).map(|law| {
                 let peak = law.peak().map(|(distance, score)| json!({ "distance": distance, "gain": score }));
                 json!({ "law": law.law, "alpha": law.alpha, "beta": law.beta, "peak": peak })
             })
@@ -143,7 +143,7 @@ impl Results<'_> {
     /// What the curve of the judge's score says of stopping, as far as it has the form of its law.
     pub(super) fn early_stop_hint(&self) -> Option<String> {
         let points = &self.curves.points;
-        let law = self.curves.law.fit(points, |point| point.gold)?;
+        let law = Law::Rl.fit(points, |point| point.gold)?;
         let furthest = points.iter().map(Point::distance).fold(0.0, f64::max);
         let FittedLaw { alpha, beta, .. } = law;
         let judge = self.judge.name();
@@ -160,12 +160,8 @@ impl Results<'_> {
                 format!("its peak is at {peak:.2}, and the run ended at {furthest:.2}: there is room.")
             }
         };
-        let form = match law.law {
-            Law::Rl => "d (α − β ln d)",
-            Law::BestOfN => "d (α − β d)",
-        };
         Some(format!(
-            "Fitted to the gain by {judge} over the distance d, {form} has α = {alpha:.3} and β = {beta:.3} (Gao et al. 2023): {hint}"
+            "Fitted to the gain by {judge} over the distance d, d (α − β ln d) has α = {alpha:.3} and β = {beta:.3} (Gao et al. 2023): {hint}"
         ))
     }
 

@@ -6,6 +6,7 @@ use moslim_reward_model::{ClassWeights, Sampling};
 use moslim_rl::SettingError;
 
 use super::{DataRecipe, PretrainingRecipe, Recipe};
+use crate::ServerKind;
 use crate::monitor::MonitorConfigError;
 
 /// The recipes inside the program.
@@ -170,6 +171,19 @@ impl Recipe {
             found,
             expected,
         })?;
+        let (server, capped) = (policy.rollout_server.as_ref(), policy.training.importance_cap.is_some());
+        range(
+            "policy.training.importance_cap",
+            !capped || server.is_some(),
+            "a cap".into(),
+            "none without policy.rollout_server, as the policy's own answers need no weights",
+        )?;
+        range(
+            "policy.rollout_server.kind",
+            self.lora.is_some() || server.is_none_or(|server| server.kind != ServerKind::Vllm),
+            "vllm".into(),
+            "sglang, or a table lora: vLLM is given adapters only",
+        )?;
         if let Some(server) = &policy.rollout_server {
             server.check().map_err(|error| RecipeError::Malformed {
                 recipe: recipe.into(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::evaluation::Subject;
 use crate::run::POLICY_FOLDER;
-use crate::stages::optimize_policy;
+use crate::stages::{optimize_policy, policy_is_done};
 use crate::{AblationRecipe, Datasets, Error, Run};
 
 /// Trains every ablation of the recipe in a folder of its own.
@@ -14,7 +14,7 @@ pub(crate) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
         let mut recipe = run.recipe.with(&ablation.set)?;
         recipe.ablations.clear();
         let fork = run.fork(recipe, &folder(run, ablation))?;
-        if !(run.resume && fork.is_done("policy")?) {
+        if !policy_is_done(&fork, datasets)? {
             optimize_policy(&fork, datasets)?;
         }
     }

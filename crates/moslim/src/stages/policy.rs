@@ -1,6 +1,7 @@
 //! Policy optimisation.
 
 mod checks;
+mod inputs;
 mod log;
 mod look;
 mod memory;
@@ -9,14 +10,15 @@ mod server_engine;
 mod shuffled;
 
 use burn::module::Module;
-use burn::tensor::Device;
-use moslim_data::{PreferenceSampler, Prompt, Request};
+use moslim_data::{PreferenceSampler, Prompt};
 use moslim_lm::{EpochBatches, LoraConfig, TokenRng, write_folder, write_text};
 use moslim_rl::{PolicyPrompt, PolicyTrainer, Step, StepStats};
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use self::checks::Checks;
+use self::inputs::{hold_unasked, reward_trunk};
+pub(crate) use self::inputs::{read_policy, read_reward, read_start};
 pub(crate) use self::log::PolicyLogStep;
 use self::log::{LogLines, Logs, repeated_phrases};
 use self::look::Looks;
@@ -31,41 +33,10 @@ use crate::mapped_reward::RewardMemory;
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
 use crate::monitor::{Monitor, MonitorState, Vitals};
 use crate::run::{ADAPTER_FOLDER, BEST_POLICY_FOLDER, Purpose, START_FOLDER};
-use crate::{Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Recipe, Run};
+use crate::{DataFile, Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Run};
 
 /// How the stage is called.
 const STAGE: &str = "policy";
-
-/// Reads the start policy of a run.
-pub(crate) fn read_start(run: &Run, device: &Device) -> Result<PolicyFolder, Error> {
-    let path = run.start_folder();
-    match path.exists() {
-        true => PolicyFolder::read(&path, device),
-        false => Err(Error::StageMissing { path, stage: "sft" }),
-    }
-}
-
-/// Reads the trained policy of a run.
-pub(crate) fn read_policy(run: &Run, device: &Device) -> Result<PolicyFolder, Error> {
-    let path = run.policy_folder();
-    match path.exists() {
-        true => PolicyFolder::read(&path, device),
-        false => Err(Error::StageMissing { path, stage: run.recipe.policy.algorithm().name() }),
-    }
-}
-
-/// Reads the reward of a run.
-pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedReward, Error> {
-    let path = run.reward_model_folder();
-    match path.exists() {
-        true => {
-            let Recipe { mapping, reward_model, .. } = &run.recipe;
-            let tokenizer = policy.lm.tokenizer.clone();
-            MappedReward::read(&path, mapping.clone(), tokenizer, reward_model.precision, &run.device)
-        }
-        false => Err(Error::StageMissing { path, stage: "reward fit" }),
-    }
-}
 
 /// Trains the policy and writes its folder.
 pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
@@ -84,8 +55,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     }
     progress.finish();
     write_policy(run, datasets, &start, &optimization.trainer)?;
-    optimization.tell_best()?;
-    optimization.checkpoints.remove()
+    optimization.tell_best()
 }
 
 /// Writes the folder of the policy, and that of its adapter if it has one.
@@ -175,7 +145,7 @@ impl<'a> Optimization<'a> {
         let order = EpochBatches::new(prompts.len(), recipe.prompts_per_step, run.seed(Purpose::PromptOrder));
         let memory = PhaseMemory::start();
         let phases = memory.clone();
-        let reward_trunk = reward.trunk(&start.lm.tokenizer);
+        let reward_trunk = reward_trunk(run, start)?;
         let trainer = PolicyTrainer::new(
             recipe.training.clone(),
             recipe.algorithm(),
@@ -189,7 +159,8 @@ impl<'a> Optimization<'a> {
             Some(engine) => trainer.with_engine(Box::new(engine)),
             None => trainer,
         };
-        let checkpoints = Checkpoints::of(run, STAGE, recipe.save_total_limit, settings(run, datasets))?;
+        let checkpoints =
+            Checkpoints::of(run, STAGE, recipe.save_total_limit, settings(run, &datasets.files))?;
         let (mut requests, mut shuffle) = (run.rng(Purpose::Requests), run.rng(Purpose::Shuffle));
         let (trainer, lines, monitor, n_answers, best) = match checkpoints.last::<Progressed>()? {
             Some((folder, progressed)) => {
@@ -226,7 +197,7 @@ impl<'a> Optimization<'a> {
             is_checked: false,
             trainer,
         };
-        if optimization.trainer.steps_done() == 0 {
+        if lines.snapshots == 0 {
             optimization.look(0.0)?;
         }
         Ok(optimization)
@@ -255,7 +226,10 @@ impl<'a> Optimization<'a> {
             }
         };
         if !self.is_checked {
-            checks.first_step(&step)?;
+            checks.agreement(&step)?;
+            if number == 1 {
+                checks.start(&step)?;
+            }
             self.is_checked = true;
         }
         if !step.stats.grad_norm.is_finite() {
@@ -279,19 +253,23 @@ impl<'a> Optimization<'a> {
             self.logs.completions(self.start, number, &step)?;
             held_out = self.look(stats.kl)?;
         }
-        self.watch(Vitals {
+        let vitals = Vitals {
             step: number,
             score: stats.score,
             kl: stats.kl,
-            entropy: stats.entropy,
+            entropy: stats.entropy.unwrap_or(f64::NAN),
             mean_length: stats.mean_length,
             grad_norm: stats.grad_norm,
             ratio_error: stats.ratio_error,
             repeated,
             clipped_ratio: stats.clipped_ratio,
             held_out,
-        })?;
-        if recipe.save_steps.is_some_and(|steps| number.is_multiple_of(steps)) && !is_last {
+        };
+        // A step without answers to prompts with a request shows nothing.
+        if !step.rollout.answers.is_empty() {
+            self.watch(vitals)?;
+        }
+        if recipe.save_steps.is_some_and(|steps| number.is_multiple_of(steps) || is_last) {
             self.save()?;
         }
         Ok(stats)
@@ -363,7 +341,7 @@ impl<'a> Optimization<'a> {
 }
 
 /// What decides the training of a policy: everything of the recipe but what comes after it, and the data.
-fn settings(run: &Run, datasets: &Datasets) -> Settings {
+pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
     for later in ["evaluation", "ablations"] {
         recipe.remove(later);
@@ -374,25 +352,5 @@ fn settings(run: &Run, datasets: &Datasets) -> Settings {
             policy.remove(nothing);
         }
     }
-    Settings::of(&recipe, &datasets.files)
-}
-
-/// Lets the reward hold the levels that a request leaves open where the start policy has them.
-fn hold_unasked(
-    run: &Run,
-    datasets: &Datasets,
-    start: &PolicyFolder,
-    reward: &mut MappedReward,
-) -> Result<(), Error> {
-    const ANSWERS: usize = 512;
-    let recipe = &run.recipe.policy;
-    let free = Request::free(&datasets.schema);
-    let questions: Vec<(&Prompt, &Request)> =
-        datasets.train_prompts.iter().cycle().take(ANSWERS).map(|question| (question, &free)).collect();
-    let rng = TokenRng::new(run.seed(Purpose::OrdinaryAnswers), 0);
-    let sampling = &recipe.training.sampling;
-    let answers = start.with_model(start.lm.model.valid()).answer(&questions, sampling, &rng)?;
-    let ordinary: Vec<(&Prompt, &str)> =
-        questions.iter().zip(&answers).map(|((question, _), (text, _))| (*question, text.as_str())).collect();
-    reward.hold_unasked(recipe.unasked_coef, &ordinary)
+    Settings::of(&recipe, files)
 }

@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::growing::add_objectives;
 use self::origin::Origin;
-use self::progressed::{Progressed, settings};
+use self::progressed::{Progressed, settings_of};
 use super::fitting::fitting;
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{Checkpoints, Settings};
 use crate::model_card::Part;
 use crate::run::{JsonLines, Purpose};
-use crate::{DataRecipe, Datasets, Error, Labeled, Run};
+use crate::{DataFile, DataRecipe, Datasets, Error, Labeled, Run};
 
 /// What decides one of the reward models of a run.
 struct Training<'a> {
@@ -59,6 +59,11 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let judge = judge.as_ref().map(|judge| Stage::prepare(run, datasets, judge, origin)).transpose()?;
     stage.train()?;
     judge.map_or(Ok(()), |judge| judge.train())
+}
+
+/// What decides the reward model, and with files the judge.
+pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
+    settings_of(run, &run.recipe.reward_model, files)
 }
 
 fn of_reward_model<'a>(run: &'a Run, datasets: &'a Datasets, folder: &'a Path) -> Training<'a> {
@@ -129,20 +134,11 @@ impl<'a> Stage<'a> {
             Some(UncertaintyConfig::ModelEnsemble { members }) => members,
             _ => 1,
         };
-        // Checkpoints go when everything is written: whoever goes on finds those of every model.
-        let mut checkpoints = Vec::new();
-        let mut models = Vec::new();
-        for member in 0..n_models {
-            let (model, of_model) = self.train_model(member)?;
-            models.push(model);
-            checkpoints.push(of_model);
-        }
-        finished::write(self, models)?;
-        checkpoints.iter().try_for_each(Checkpoints::remove)
+        finished::write(self, (0..n_models).map(|member| self.train_model(member)).collect::<Result<_, _>>()?)
     }
 
     /// Trains the model, or one of several.
-    fn train_model(&self, member: usize) -> Result<(Trained, Checkpoints), Error> {
+    fn train_model(&self, member: usize) -> Result<Trained, Error> {
         let Self { run, datasets, training, heads, origin, sets } = self;
         // A backbone that stays as it is needs no adapter.
         let backbone = match training.config.backbone {
@@ -166,11 +162,10 @@ impl<'a> Stage<'a> {
             0 => training.stage.replace(' ', "_"),
             _ => format!("{}_member_{member}", training.stage.replace(' ', "_")),
         };
-        let settings = settings(run, training.config, &datasets.files);
+        let settings = settings_of(run, training.config, &datasets.files);
         let checkpoints = Checkpoints::of(run, &name, 1, settings)?;
         let (trainer, progressed) = Progressed::resumed(&checkpoints, trainer)?;
-        let model = self.train_to_the_end(trainer, progressed, &checkpoints, &name)?;
-        Ok((model, checkpoints))
+        self.train_to_the_end(trainer, progressed, &checkpoints, &name)
     }
 
     /// Trains until the end or until validation says so; the best model if it was looked at, otherwise the last.
@@ -191,7 +186,6 @@ impl<'a> Stage<'a> {
         (0..trainer.steps_done()).for_each(|_| progress.advance(String::new));
         let mut stops = false;
         while !stops && let Some(step) = trainer.step() {
-            run.check_interrupted(stage)?;
             if !step.grad_norm.is_finite() {
                 return Err(Error::Diverged { stage, step: step.step });
             }
@@ -211,11 +205,13 @@ impl<'a> Stage<'a> {
                 let model = look(&mut log, &mut selection, &trainer, sets, config, &mut stops)?;
                 best = model.or(best);
             }
-            if every(config.save_steps) && !is_last && !stops {
+            let is_saved = config.save_steps.is_some() && (every(config.save_steps) || is_last || stops);
+            if is_saved || run.is_interrupted() {
                 let progressed = Progressed { selection, best, n_log_lines: log.n_lines() };
                 progressed.write(checkpoints, &trainer)?;
                 best = progressed.best;
             }
+            run.check_interrupted(stage)?;
         }
         progress.finish();
         if let Some((step, seen)) = &selection.best {

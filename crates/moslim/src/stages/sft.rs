@@ -13,7 +13,7 @@ use super::fitting::fitting;
 use super::{check_context, with_fitting_held_out};
 use crate::checkpoints::{Checkpoints, Settings};
 use crate::model_card::{Part, model_card};
-use crate::run::{Purpose, read_log};
+use crate::run::Purpose;
 use crate::start_model::{plain_texts, shape_and_tokenizer};
 use crate::{DataFile, Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
 
@@ -32,6 +32,7 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
     let [of_pretraining, of_sft] =
         ["pretraining", "sft"].map(|name| Checkpoints::of(run, name, 1, settings.clone()));
     let (of_pretraining, of_sft) = (of_pretraining?, of_sft?);
+    let mut n_log_lines = 0;
     // Whoever has begun to read answers is done with plain text.
     let reads_answers = of_sft.last::<Progressed>()?.is_some();
     if let Some(pretraining) = recipe.pretraining.as_ref().filter(|_| !reads_answers) {
@@ -65,7 +66,8 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
             examples.iter().map(|(begin, window)| begin.len() + window.len()),
         )?;
         let descent = Descent { run, stage: "pretraining", n_log_lines: 0, order: Purpose::PretrainingOrder };
-        lm.model = descent.descend(lm.model, &examples, &pretraining.training, &of_pretraining)?;
+        (lm.model, n_log_lines) =
+            descent.descend(lm.model, &examples, &pretraining.training, &of_pretraining)?;
     }
     if let Some(sft) = &recipe.sft {
         let tokenizer = &lm.tokenizer;
@@ -77,16 +79,11 @@ pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Err
         let examples =
             fitting(run, &lm.config, "answer", examples, |(prompt, answer)| prompt.len() + answer.len())?;
         let model = run.with_adapter(lm.model, 0)?;
-        let n_log_lines = read_log::<serde_json::Value>(&run.folder, LOG)?.len();
-        let n_log_lines = if recipe.pretraining.is_some() { n_log_lines } else { 0 };
         let descent = Descent { run, stage: "sft", n_log_lines, order: Purpose::SftOrder };
-        lm.model = descent.descend(model, &examples, sft, &of_sft)?.merged();
+        lm.model = descent.descend(model, &examples, sft, &of_sft)?.0.merged();
     }
     let card = model_card(run, datasets, Part::Start, None)?;
-    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?
-        .write(&run.start_folder(), &card)?;
-    of_pretraining.remove()?;
-    of_sft.remove()
+    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder(), &card)
 }
 
 /// The model that the recipe starts from, on a device with gradients.
@@ -113,7 +110,7 @@ struct Progressed {
 }
 
 /// What decides the start policy: everything of the recipe but what comes after it, and the data.
-fn settings(run: &Run, files: &[DataFile]) -> Settings {
+pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
     for later in ["reward_model", "mapping", "policy", "evaluation", "ablations"] {
         recipe.remove(later);
@@ -136,13 +133,14 @@ struct Descent<'a> {
 }
 
 impl Descent<'_> {
+    /// The trained model, and the lines of the log.
     fn descend(
         &self,
         mut model: CausalLm,
         examples: &[(Vec<u32>, Vec<u32>)],
         recipe: &SftRecipe,
         checkpoints: &Checkpoints,
-    ) -> Result<CausalLm, Error> {
+    ) -> Result<(CausalLm, usize), Error> {
         let &Self { run, stage, n_log_lines, order } = self;
         let per_epoch = examples.len() as f64 / recipe.batch_size.min(examples.len()) as f64;
         let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
@@ -186,11 +184,11 @@ impl Descent<'_> {
                 &json!({ "stage": stage, "step": step, "loss": value, "grad_norm": grad_norm, "lr": lr }),
             )?;
             progress.advance(|| format!("loss {value:.3}"));
-            if recipe.save_steps.is_some_and(|steps| step.is_multiple_of(steps)) {
+            if recipe.save_steps.is_some_and(|steps| step.is_multiple_of(steps) || step == total_steps) {
                 save(&model, &optimizer, step, log.n_lines())?;
             }
         }
         progress.finish();
-        Ok(model)
+        Ok((model, log.n_lines()))
     }
 }

@@ -193,6 +193,10 @@ fn an_interrupted_run_keeps_its_step_and_refuses_other_settings_and_company() {
     let steps = lines(&out, "policy");
     assert_eq!(steps.len(), done + 2);
     assert!(steps.iter().enumerate().all(|(index, step)| step["step"] == index + 1));
+    // From then on it is the run's, also for who names nothing; what is done is not done otherwise.
+    assert_success(&resume(&out).output().unwrap());
+    let message = failure(&resume(&out).args(["--set", "policy.max_steps=5"]).output().unwrap(), 1);
+    assert!(message.contains("`moslim policy` done with `policy.max_steps"), "{message}");
     let message = failure(&moslim(&["train", "--resume", "nowhere"]), 1);
     assert!(message.contains("nowhere/recipe.toml"), "{message}");
     let message = failure(&moslim(&["train", "quickstart", "--resume", "x"]), 2);

@@ -51,8 +51,8 @@ impl Checks<'_> {
         self.report(CheckName::AdapterUsed, largest > 0.0, format!("{what} by up to {largest:.1e}"), "some")
     }
 
-    /// Checks the first step.
-    pub(super) fn first_step(&self, step: &Step) -> Result<(), Error> {
+    /// Checks that sampling and training agree.
+    pub(super) fn agreement(&self, step: &Step) -> Result<(), Error> {
         let stats = &step.stats;
         let limit = ratio_limit(self.recipe.training.precision);
         self.report(
@@ -66,9 +66,17 @@ impl Checks<'_> {
                 CheckName::RolloutLogprobs,
                 gap <= LARGEST_ENGINE_GAP,
                 format!("log-probabilities of the engine are {gap:.1e} off in the mean"),
-                &format!("at most {LARGEST_ENGINE_GAP}, as it has the same weights"),
+                &format!(
+                    "at most {LARGEST_ENGINE_GAP}, as it has the same weights (vLLM needs --logprobs-mode processed_logprobs)"
+                ),
             )?;
         }
+        Ok(())
+    }
+
+    /// Checks what the start policy and the reward give: nothing that a policy may not lose later.
+    pub(super) fn start(&self, step: &Step) -> Result<(), Error> {
+        let stats = &step.stats;
         let n = step.rollout.answers.len();
         let ended = step.rollout.answers.iter().filter(|answer| answer.finished).count();
         self.report(

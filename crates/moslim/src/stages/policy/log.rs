@@ -70,7 +70,7 @@ pub(super) struct Logs {
 #[serde(deny_unknown_fields)]
 pub(super) struct LogLines {
     steps: usize,
-    snapshots: usize,
+    pub snapshots: usize,
     completions: usize,
     warnings: usize,
 }

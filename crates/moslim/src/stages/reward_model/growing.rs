@@ -6,6 +6,7 @@ use moslim_data::ObjectiveSchema;
 use moslim_reward_model::{Backbone, RewardModelFolder};
 
 use super::origin::Origin;
+use super::progressed::settings_of;
 use super::{Stage, of_reward_model};
 use crate::manifest::GROWN;
 use crate::stages::timed;
@@ -57,7 +58,9 @@ pub fn add_objectives(
     timed(run, "reward_model", || {
         Stage::prepare(run, &datasets, &of_reward_model(run, &datasets, &folder), origin)?.train()
     })?;
-    run.note_data("reward add-objective", &datasets.files)?;
+    let settings = settings_of(run, &run.recipe.reward_model, &datasets.files);
+    run.note_done("reward add-objective", &datasets.files, settings)?;
+    run.drop_checkpoints()?;
     Ok(datasets)
 }
 

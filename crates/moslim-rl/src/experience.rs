@@ -101,16 +101,6 @@ impl<'a> Experience<'a> {
         Some((cap, gaps))
     }
 
-    /// The rows whose prompts ask for the same objectives, whatever the levels.
-    pub(crate) fn rows_by_request(&self) -> Vec<Vec<usize>> {
-        let mut groups = std::collections::BTreeMap::<Vec<bool>, Vec<usize>>::new();
-        for (row, _) in self.scores.iter().enumerate() {
-            let request = &self.prompts[row / self.rollout.n_samples].request;
-            groups.entry(request.levels.iter().map(Option::is_some).collect()).or_default().push(row);
-        }
-        groups.into_values().collect()
-    }
-
     /// The numbers of the answers to every prompt.
     pub(crate) fn groups(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let (n, k) = (self.scores.len(), self.rollout.n_samples);

@@ -17,8 +17,6 @@ pub struct RlooConfig {
     pub epsilon: f64,
     /// Whether advantages are divided by their standard deviation over the batch.
     pub normalize_advantages: bool,
-    /// Whether that is the deviation among prompts that ask for the same objectives instead.
-    pub normalize_by_request: bool,
 }
 
 impl Default for RlooConfig {
@@ -37,13 +35,7 @@ impl RlooConfig {
         // r = R − β Σ log π/π_ref, A = r − mean of the siblings' r.
         let rewards = experience.rewards();
         let mut advantages = rloo_advantages(&rewards, experience.rollout.n_samples);
-        if self.normalize_by_request {
-            for rows in experience.rows_by_request() {
-                let scaled =
-                    scale_to_unit_variance(&rows.iter().map(|&row| advantages[row]).collect::<Vec<_>>());
-                rows.iter().zip(scaled).for_each(|(&row, advantage)| advantages[row] = advantage);
-            }
-        } else if self.normalize_advantages {
+        if self.normalize_advantages {
             advantages = scale_to_unit_variance(&advantages);
         }
         let advantages = experience.weighted(advantages);

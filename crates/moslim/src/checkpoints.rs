@@ -53,7 +53,7 @@ impl Settings {
         Self(lines)
     }
 
-    /// The first line that the two do not share, of each, but for keys that are meant to change.
+    /// The first line that the two do not share, of each and quoted, but for keys that are meant to change.
     pub(crate) fn difference(&self, now: &Self, intended: &[String]) -> Option<[String; 2]> {
         // A setting ends its key with an equals sign, a file its name with a colon.
         let key = |line: &str| {
@@ -68,16 +68,18 @@ impl Settings {
             let mut lines = one.0.iter().filter(|line| !is_meant(line) && !other.0.contains(line));
             lines.next().cloned()
         };
+        let quoted = |line: String| format!("`{line}`");
+        let nothing = || "no such setting or file".into();
         let (before, after) = (only(self, now), only(now, self));
         let same_key =
             |line: &String, lines: &Self| lines.0.iter().find(|other| key(other) == key(line)).cloned();
         match (before, after) {
             (None, None) => None,
             (Some(before), _) => {
-                let after = same_key(&before, now).unwrap_or_else(|| "no such setting or file".into());
-                Some([before, after])
+                let after = same_key(&before, now).map_or_else(nothing, quoted);
+                Some([quoted(before), after])
             }
-            (None, Some(after)) => Some(["no such setting or file".into(), after]),
+            (None, Some(after)) => Some([nothing(), quoted(after)]),
         }
     }
 }
@@ -141,8 +143,8 @@ impl Checkpoints {
         if let Some([before, now]) = settings.difference(&self.settings, &self.intended) {
             return Err(Error::Unusable {
                 place: path.display().to_string(),
-                found: format!("a checkpoint made with `{before}`"),
-                expected: format!("`{now}`; put it back, or train anew without --resume"),
+                found: format!("a checkpoint made with {before}"),
+                expected: format!("{now}; put it back, or train anew without --resume"),
             });
         }
         let State { progressed, .. } = read_json(&path)?;
@@ -181,12 +183,12 @@ mod tests {
         let now = settings("seed = 1\n[policy]\nmax_steps = 3\ntraining = { lr = 0.2, k = 2 }");
         assert_eq!(before.difference(&before, &[]), None);
         let shown = before.difference(&now, &[]).unwrap();
-        assert_eq!(shown, ["policy.training.lr = 0.1", "policy.training.lr = 0.2"]);
+        assert_eq!(shown, ["`policy.training.lr = 0.1`", "`policy.training.lr = 0.2`"]);
         assert_eq!(before.difference(&now, &["policy.training.lr".into()]), None);
         assert_eq!(before.difference(&now, &["policy.training".into()]), None);
         assert!(before.difference(&now, &["policy.train".into()]).is_some());
         let less = settings("[policy]\nmax_steps = 3\ntraining = { lr = 0.1, k = 2 }");
-        assert_eq!(before.difference(&less, &[]).unwrap()[0], "seed = 1");
-        assert_eq!(less.difference(&before, &[]).unwrap()[1], "seed = 1");
+        assert_eq!(before.difference(&less, &[]).unwrap()[0], "`seed = 1`");
+        assert_eq!(less.difference(&before, &[]).unwrap()[1], "`seed = 1`");
     }
 }

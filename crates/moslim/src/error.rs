@@ -136,7 +136,7 @@ pub enum Error {
     #[error("{path}: another run is writing here; wait for it, or name another folder with --out", path = .0.display())]
     Locked(PathBuf),
     /// The recipe is not that with which the run began.
-    #[error("{path}: found `{found}`, but the run began with `{expected}`; put it back, or name the change with --set as intended", path = .path.display())]
+    #[error("{path}: found {found}, but the run follows {expected}; put it back, or name the change with --set as intended", path = .path.display())]
     RecipeChanged {
         /// The recipe's file.
         path: PathBuf,

@@ -133,8 +133,10 @@ impl Run {
             None => Ok(true),
             Some([before, now]) => Err(Error::Unusable {
                 place: self.folder.join(MANIFEST).display().to_string(),
-                found: format!("`moslim {stage}` done with `{before}`"),
-                expected: format!("`{now}`, as the recipe says now; put it back, or begin a run with --out"),
+                found: format!("`moslim {stage}` done with {before}"),
+                expected: format!(
+                    "{now}, as the recipe says now; put it back, or begin a run with another --out"
+                ),
             }),
         }
     }

@@ -31,7 +31,16 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
         bar.set_prefix(name);
         let lines = matches!(self, Self::Shown) && !terminal;
-        StageProgress { name, bar, lines, steps, done: 0, started: Instant::now(), last_line: None }
+        StageProgress {
+            name,
+            bar,
+            lines,
+            steps,
+            done: 0,
+            done_before: 0,
+            started: Instant::now(),
+            last_line: None,
+        }
     }
 
     /// Says something that stays on the screen.
@@ -49,18 +58,28 @@ pub(crate) struct StageProgress {
     lines: bool,
     steps: usize,
     done: usize,
+    /// Steps that an earlier try did.
+    done_before: usize,
     started: Instant,
     last_line: Option<Instant>,
 }
 
 impl StageProgress {
+    /// So many steps were done before by an earlier try.
+    pub(crate) fn go_on_from(&mut self, done: usize) {
+        (self.done, self.done_before) = (done, done);
+        // The bar tells the rate from its start, too.
+        self.bar.set_position(done as u64);
+        self.bar.reset_eta();
+    }
+
     /// One more step is done; `numbers` are the current ones.
     pub(crate) fn advance(&mut self, numbers: impl FnOnce() -> String) {
         self.done += 1;
         let due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) || self.done == self.steps;
         if self.lines && due {
             let elapsed = self.started.elapsed().as_secs_f64();
-            let rate = self.done as f64 / elapsed;
+            let rate = (self.done - self.done_before) as f64 / elapsed;
             let left = (self.steps.saturating_sub(self.done)) as f64 / rate;
             let (name, done, steps) = (self.name, self.done, self.steps);
             line(&format!("{name}: {done}/{steps}, {rate:.2}/s, {left:.0} s left, {}", numbers()));

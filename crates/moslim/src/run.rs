@@ -122,13 +122,16 @@ impl Run {
     /// Goes on with the run in a folder, by its own recipe with `changes` such as `policy.max_steps=100`.
     ///
     /// # Errors
-    /// If there is no run, another program has its folder, its recipe is malformed, or it is not that with which the run began,
+    /// If there is no run, another program has its folder, its recipe is malformed, or it is not the one that the run followed,
     /// but for these changes.
     pub fn resume(folder: &Path, changes: &[String], surroundings: Surroundings) -> Result<Self, Error> {
         let path = folder.join(RECIPE);
         if !path.exists() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Error::Io { path, source });
+            return Err(Error::Unusable {
+                place: folder.display().to_string(),
+                found: format!("no {RECIPE}"),
+                expected: "the folder of a run".into(),
+            });
         }
         let recipe = Recipe::read(&path.display().to_string(), changes)?;
         let mut run = Self { resume: true, ..Self::held(recipe, folder, surroundings)? };
@@ -146,12 +149,11 @@ impl Run {
             }
         }
         run.intended_changes = intended;
-        run.follow_recipe()?;
         Ok(run)
     }
 
     /// Writes the recipe into the folder, where it is followed from now on.
-    fn follow_recipe(&self) -> Result<(), Error> {
+    pub(crate) fn follow_recipe(&self) -> Result<(), Error> {
         self.write(RECIPE, self.recipe.to_toml().as_bytes())?;
         self.note_recipe()
     }

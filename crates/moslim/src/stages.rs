@@ -103,13 +103,19 @@ pub fn train(run: &Run, available: Available) -> Result<(), Error> {
         RolloutServer::connect(server.clone())?;
     }
     let done = |stage: &str, settings: Settings| Ok::<_, Error>(run.resume && run.is_done(stage, &settings)?);
-    if !done("sft", sft::settings(run, &datasets.files))? {
+    // What refuses a changed run comes before anything is written.
+    run.check_data(&["sft", "reward fit", POLICY], &datasets.files)?;
+    let has_start = done("sft", sft::settings(run, &datasets.files))?;
+    let has_reward_model = done("reward fit", reward_model::settings(run, &datasets.files))?;
+    let has_policy = policy_is_done(run, &datasets)?;
+    run.follow_recipe()?;
+    if !has_start {
         pretrain_and_sft(run, &datasets)?;
     }
-    if !done("reward fit", reward_model::settings(run, &datasets.files))? {
+    if !has_reward_model {
         train_reward_model(run, &datasets)?;
     }
-    if !policy_is_done(run, &datasets)? {
+    if !has_policy {
         optimize_policy(run, &datasets)?;
     }
     timed(run, "ablations", || ablations::train(run, &datasets))?;

@@ -62,7 +62,7 @@ impl Watch {
         let path = self.run.join("metrics").join(format!("{log}.jsonl"));
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.run.exists() => String::new(),
-            text => text.with_context(|| path.display().to_string())?,
+            text => text.with_context(|| format!("{}: expected the folder of a run", self.run.display()))?,
         };
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }

@@ -231,12 +231,7 @@ pub(super) fn variants() -> Vec<Algorithm> {
     let mut all = Vec::new();
     for kl in [kl, in_loss] {
         for yes in [true, false] {
-            all.push(Algorithm::Rloo(RlooConfig {
-                kl,
-                epsilon: EPSILON,
-                normalize_advantages: yes,
-                ..RlooConfig::default()
-            }));
+            all.push(Algorithm::Rloo(RlooConfig { kl, epsilon: EPSILON, normalize_advantages: yes }));
             for loss_type in [LossType::Dapo, LossType::Grpo] {
                 all.push(Algorithm::Grpo(GrpoConfig {
                     kl,

@@ -74,7 +74,10 @@ impl Results<'_> {
             "plain": self.plain(),
             "curve": self.curve(),
             "ablations": ablations,
-            "checks": { "first_minibatch_ratio_error": ratio_error },
+            "checks": {
+                "first_minibatch_ratio_error": ratio_error,
+                "skipped": self.run.recipe.policy.skip_checks,
+            },
             "answers_sampled": self.curves.steps.last().map(|step| step.episode),
             "seconds": self.run.seconds()?,
             "phase_seconds": self.phase_seconds(),
@@ -143,7 +146,8 @@ impl Results<'_> {
     /// What the curve of the judge's score says of stopping, as far as it has the form of its law.
     pub(super) fn early_stop_hint(&self) -> Option<String> {
         let points = &self.curves.points;
-        let law = Law::Rl.fit(points, |point| point.gold)?;
+        // Who gained nothing has no curve to read from.
+        let law = Law::Rl.fit(points, |point| point.gold).filter(|law| law.alpha > 0.0)?;
         let furthest = points.iter().map(Point::distance).fold(0.0, f64::max);
         let FittedLaw { alpha, beta, .. } = law;
         let judge = self.judge.name();

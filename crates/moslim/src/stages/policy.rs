@@ -44,7 +44,7 @@ pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let measured = with_fitting_held_out(run, datasets, &start)?;
     let mut optimization = Optimization::begin(run, datasets, &start, &measured)?;
     let mut progress = run.progress.stage(STAGE, run.recipe.policy.max_steps);
-    (0..optimization.trainer.steps_done()).for_each(|_| progress.advance(String::new));
+    progress.go_on_from(optimization.trainer.steps_done());
     while optimization.trainer.steps_done() < run.recipe.policy.max_steps {
         if run.is_interrupted() {
             optimization.save()?;

@@ -183,7 +183,7 @@ impl<'a> Stage<'a> {
         let Progressed { mut selection, mut best, n_log_lines } = progressed;
         let mut log = run.continued_log(log, n_log_lines)?;
         let mut progress = run.progress.stage(stage, trainer.total_steps());
-        (0..trainer.steps_done()).for_each(|_| progress.advance(String::new));
+        progress.go_on_from(trainer.steps_done());
         let mut stops = false;
         while !stops && let Some(step) = trainer.step() {
             if !step.grad_norm.is_finite() {

@@ -152,7 +152,7 @@ impl Descent<'_> {
         }
         let mut log = run.continued_log(LOG, progressed.n_log_lines)?;
         let mut progress = run.progress.stage(stage, total_steps);
-        (0..progressed.steps_done).for_each(|_| progress.advance(String::new));
+        progress.go_on_from(progressed.steps_done);
         let mut batches = EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order));
         if recipe.group_by_length {
             let length = |(prompt, answer): &(Vec<u32>, Vec<u32>)| prompt.len() + answer.len();

@@ -197,8 +197,12 @@ fn an_interrupted_run_keeps_its_step_and_refuses_other_settings_and_company() {
     assert_success(&resume(&out).output().unwrap());
     let message = failure(&resume(&out).args(["--set", "policy.max_steps=5"]).output().unwrap(), 1);
     assert!(message.contains("`moslim policy` done with `policy.max_steps"), "{message}");
+    let message = failure(&resume(&out).args(["--set", "seed=7"]).output().unwrap(), 1);
+    assert!(message.contains("seed"), "{message}");
+    // Neither left a trace in the recipe.
+    assert_success(&resume(&out).output().unwrap());
     let message = failure(&moslim(&["train", "--resume", "nowhere"]), 1);
-    assert!(message.contains("nowhere/recipe.toml"), "{message}");
+    assert!(message.contains("nowhere: no recipe.toml, expected the folder of a run"), "{message}");
     let message = failure(&moslim(&["train", "quickstart", "--resume", "x"]), 2);
     assert!(message.contains("--resume"), "{message}");
 }

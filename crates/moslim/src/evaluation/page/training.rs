@@ -86,9 +86,10 @@ pub(super) fn section(page: Page, results: &Results<'_>) -> Page {
     };
     let page = page.note(&format!(
         "Exact hits of the trained policy, one objective asked: {} by the reward model, {} by {judge}. \
-         What the first has more than the second is credit for answers that fool it.",
+         What the first has more than the second is credit for answers that fool it{}.",
         hits(&results.after.one.proxy),
-        hits(&results.after.one.judged)
+        hits(&results.after.one.judged),
+        if results.judge_heads.is_some() { ", or what the judge, a model too, gets wrong" } else { "" }
     ));
     page.figure(&score, "On the prompts of training.")
         .figure(&kl, "Summed over an answer, mean over the prompts of training that ask for something.")

@@ -21,12 +21,7 @@ pub struct RlooConfig {
 
 impl Default for RlooConfig {
     fn default() -> Self {
-        Self {
-            kl: KlConfig::in_reward(0.05),
-            epsilon: 0.2,
-            normalize_advantages: true,
-            normalize_by_request: false,
-        }
+        Self { kl: KlConfig::in_reward(0.05), epsilon: 0.2, normalize_advantages: true }
     }
 }
 

@@ -260,7 +260,9 @@ fn a_server_writes_the_answers_and_is_given_every_version_of_the_adapter() {
     assert!(steps.iter().all(|step| step["check/ratio_first_minibatch"].as_f64().unwrap() < 1e-4));
     // One version for the refused run, three for the other.
     assert_eq!(server.requests("/v1/load_lora_adapter").len(), 4);
-    assert!(out.join("policy/model.safetensors").exists());
+    assert!(out.join("policy/model.safetensors").exists() && !out.join("rollout-weights").exists());
+    let whole = failure(&tiny("grpo", &out, &[&of_server]).output().unwrap(), 1);
+    assert!(whole.contains("vLLM is given adapters only"), "{whole}");
     let message = failure(&tiny("grpo", &out, &["policy.rollout_server.kind=vllm"]).output().unwrap(), 1);
     assert!(message.contains("base_url"), "{message}");
 }

@@ -79,6 +79,13 @@ impl ServerEngine {
     }
 }
 
+impl Drop for ServerEngine {
+    fn drop(&mut self) {
+        // The server has read them; what stays goes with the next run.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 impl RolloutEngine for ServerEngine {
     fn sample(&mut self, jobs: &RolloutJobs<'_>) -> Result<[Vec<Generated>; 2], RolloutError> {
         let asked = self.answers(jobs).map_err(|error| RolloutError(Box::new(error)))?;

@@ -40,9 +40,9 @@ pub struct MonitorConfig {
     pub grad_norm_above: f64,
     /// The median is over this many steps, and nothing is a spike before there are so many; 20 by default.
     pub grad_norm_window: usize,
-    /// Reward hacking: at each of this many held-out looks the proxy was higher and gold lower than before; 3 by default.
+    /// Reward hacking: at each of this many held-out looks the proxy was higher and gold lower than before; 4 by default.
     pub held_out_looks: usize,
-    /// By how much the proxy must have risen over these looks, in its own unit; 0.05 by default.
+    /// By how much the proxy must have risen over these looks, in its own unit; 0.01 by default, as a proxy that is gamed rises slowly.
     ///
     /// Three standard errors of the mean of a look are a good choice, here and for gold.
     pub proxy_rise: f64,
@@ -66,8 +66,8 @@ impl Default for MonitorConfig {
             ratio_error_above: 1.0,
             grad_norm_above: 10.0,
             grad_norm_window: 20,
-            held_out_looks: 3,
-            proxy_rise: 0.05,
+            held_out_looks: 4,
+            proxy_rise: 0.01,
             gold_fall: 0.05,
         }
     }

@@ -143,7 +143,8 @@ fn numbers_that_are_not_finite_are_told_of_at_once_and_leave_the_state_readable(
 
 /// The steps at which reward hacking is told of, one look per step.
 fn hacked(looks: &[(f64, f64)]) -> Vec<usize> {
-    let mut monitor = monitor();
+    let config = MonitorConfig { held_out_looks: 3, proxy_rise: 0.05, ..MonitorConfig::default() };
+    let mut monitor = Monitor::new(config).unwrap();
     let steps = looks.iter().enumerate().flat_map(|(step, &look)| {
         let between = monitor.observe(&Vitals { step, ..Vitals::default() });
         assert_eq!(between, [], "without a look there is nothing to say");
@@ -265,4 +266,52 @@ fn repeated_ngrams_of_an_answer() {
     // Seven alike, six of which occurred before.
     assert_eq!(repeated_ngrams(&[5; 10], 4), 6.0 / 7.0);
     assert_eq!(repeated_ngrams(&[5], usize::MAX), 0.0);
+}
+
+/// Looks of a run that went wrong: a reward model of 1000 labels, a third of them noise, and no weight on the divergence.
+///
+/// Its judge's score was highest after step 110; every tenth step was looked at.
+#[test]
+fn a_reward_that_was_gamed_is_noticed_soon_after_the_judges_score_was_highest() {
+    const LOOKS: [(f64, f64); 21] = [
+        (-0.062, -0.151),
+        (-0.066, -0.140),
+        (-0.060, -0.074),
+        (-0.051, -0.068),
+        (-0.039, -0.053),
+        (-0.026, -0.112),
+        (0.011, 0.052),
+        (0.030, 0.119),
+        (0.046, 0.061),
+        (0.059, 0.030),
+        (0.065, 0.084),
+        (0.068, 0.122),
+        (0.074, 0.004),
+        (0.085, -0.026),
+        (0.089, -0.044),
+        (0.093, -0.086),
+        (0.101, -0.081),
+        (0.100, -0.093),
+        (0.102, -0.078),
+        (0.102, -0.070),
+        (0.102, -0.079),
+    ];
+    let mut monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let told: Vec<usize> = LOOKS
+        .into_iter()
+        .enumerate()
+        .flat_map(|(index, look)| {
+            let vitals = Vitals {
+                step: 10 * index,
+                entropy: 1.0,
+                mean_length: 28.0,
+                held_out: Some(look),
+                ..Vitals::default()
+            };
+            monitor.observe(&vitals)
+        })
+        .filter(|warning| warning.sign == Sign::RewardHacking)
+        .map(|warning| warning.step)
+        .collect();
+    assert_eq!(told, [140]);
 }

@@ -268,7 +268,7 @@ fn repeated_ngrams_of_an_answer() {
     assert_eq!(repeated_ngrams(&[5], usize::MAX), 0.0);
 }
 
-/// Looks of a run that went wrong: a reward model of 1000 labels, a third of them noise, and no weight on the divergence.
+/// Looks of a run that went wrong: a reward model of 1000 labels with noise of 0.3, and no weight on the divergence.
 ///
 /// Its judge's score was highest after step 110; every tenth step was looked at.
 #[test]

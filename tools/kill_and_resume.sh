@@ -54,6 +54,6 @@ while [ "$killed" -lt "$n" ]; do
     cp -r "$out" "$folder/wrong-$wrong"
   fi
 done
-sort "$folder/moments" | sed 's/policy step [0-9]*/policy step */' | uniq -c | sort -rn
+sed 's/policy step [0-9]*/policy step */' "$folder/moments" | sort | uniq -c | sort -rn
 echo "$killed kills in $runs runs, $wrong with other bytes"
 [ "$wrong" -eq 0 ]

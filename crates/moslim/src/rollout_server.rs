@@ -113,6 +113,27 @@ impl Sampling<'_> {
     }
 }
 
+/// Filters and penalties, all off: named, because the model's own `generation_config.json` (vLLM) or a server's
+/// `--preferred-sampling-params` (SGLang) may switch them on.
+#[derive(Serialize)]
+struct Unfiltered {
+    top_p: f64,
+    top_k: i64,
+    min_p: f64,
+    repetition_penalty: f64,
+    presence_penalty: f64,
+    frequency_penalty: f64,
+}
+
+const UNFILTERED: Unfiltered = Unfiltered {
+    top_p: 1.0,
+    top_k: -1,
+    min_p: 0.0,
+    repetition_penalty: 1.0,
+    presence_penalty: 0.0,
+    frequency_penalty: 0.0,
+};
+
 /// A connection to a server that writes rollouts.
 ///
 /// ```no_run

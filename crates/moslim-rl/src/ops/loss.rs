@@ -68,8 +68,7 @@ pub fn clipped_value_loss<const D: usize>(
     returns: Tensor<D>,
     clip_range: f64,
 ) -> Tensor<D> {
-    let moved = (values.clone() - old_values.clone()).clamp(-clip_range, clip_range);
-    let clipped = old_values + moved;
+    let clipped = within(values.clone(), old_values, clip_range);
     (values - returns.clone()).square().max_pair((clipped - returns).square()) * 0.5
 }
 
@@ -83,9 +82,13 @@ pub fn is_value_clipped<const D: usize>(
     returns: Tensor<D>,
     clip_range: f64,
 ) -> Tensor<D> {
-    let moved = (values.clone() - old_values.clone()).clamp(-clip_range, clip_range);
-    let clipped = (old_values + moved - returns.clone()).square();
+    let clipped = (within(values.clone(), old_values, clip_range) - returns.clone()).square();
     clipped.greater((values - returns).square()).float()
+}
+
+/// Values, moved from old ones by at most the range.
+fn within<const D: usize>(values: Tensor<D>, old_values: Tensor<D>, clip_range: f64) -> Tensor<D> {
+    old_values.clone() + (values - old_values).clamp(-clip_range, clip_range)
 }
 
 /// The divergence KL(π_ref‖π) of every pair of distributions, in nats.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::{RawCompletion, checked};
 use super::http::{Http, message};
-use super::{Completion, Sampling, ServerError};
+use super::{Completion, Sampling, ServerError, UNFILTERED, Unfiltered};
 
 const GENERATE: &str = "/generate";
 
@@ -49,7 +49,6 @@ struct Request<'a> {
     lora_path: Option<&'a str>,
 }
 
-/// Filters are named because `--preferred-sampling-params` may switch them on.
 #[derive(Serialize)]
 struct Params<'a> {
     n: usize,
@@ -60,12 +59,8 @@ struct Params<'a> {
     stop_token_ids: &'a [u32],
     /// Would silence `stop_token_ids` too.
     ignore_eos: bool,
-    top_p: f64,
-    top_k: i64,
-    min_p: f64,
-    repetition_penalty: f64,
-    presence_penalty: f64,
-    frequency_penalty: f64,
+    #[serde(flatten)]
+    unfiltered: Unfiltered,
 }
 
 #[derive(Deserialize)]
@@ -104,12 +99,7 @@ pub fn complete(
         sampling_seed: *seed,
         stop_token_ids: sampling.stop_ids,
         ignore_eos: sampling.stop_ids.is_empty(),
-        top_p: 1.0,
-        top_k: -1,
-        min_p: 0.0,
-        repetition_penalty: 1.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
+        unfiltered: UNFILTERED,
     };
     let request = Request {
         input_ids: prompts,

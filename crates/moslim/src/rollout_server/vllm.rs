@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::answer::{RawCompletion, checked};
 use super::http::Http;
-use super::{Completion, Sampling, ServerError};
+use super::{Completion, Sampling, ServerError, UNFILTERED, Unfiltered};
 
 const COMPLETIONS: &str = "/v1/completions";
 const LOAD: &str = "/v1/load_lora_adapter";
@@ -49,26 +49,6 @@ struct Request<'a> {
     #[serde(flatten)]
     unfiltered: Unfiltered,
 }
-
-/// The model's own `generation_config.json` is the default for these, and may filter.
-#[derive(Serialize)]
-struct Unfiltered {
-    top_p: f64,
-    top_k: i64,
-    min_p: f64,
-    repetition_penalty: f64,
-    presence_penalty: f64,
-    frequency_penalty: f64,
-}
-
-const UNFILTERED: Unfiltered = Unfiltered {
-    top_p: 1.0,
-    top_k: -1,
-    min_p: 0.0,
-    repetition_penalty: 1.0,
-    presence_penalty: 0.0,
-    frequency_penalty: 0.0,
-};
 
 #[derive(Deserialize)]
 struct Answer {

@@ -8,7 +8,7 @@ mod wording;
 pub use config::{PromptCodecConfig, Turn};
 pub use error::CodecError;
 
-use crate::{Level, ObjectiveSchema, Request};
+use crate::{Level, ObjectiveSchema, Request, between_levels};
 use frame::Frame;
 use wording::Wording;
 
@@ -83,6 +83,17 @@ impl PromptCodec {
         let levels = |(objective, n_levels)| (0..n_levels).map(move |level| (objective, level));
         let every_level = self.schema.n_levels().into_iter().enumerate().flat_map(levels);
         every_level.map(|(objective, level)| self.item(objective, level)).collect()
+    }
+
+    /// The items of the positions [between levels](between_levels) that have a text.
+    pub fn items_between(&self) -> Vec<String> {
+        let positions = |(objective, n_levels): (usize, usize)| {
+            between_levels(0, n_levels.saturating_sub(1))
+                .into_iter()
+                .map(move |position| (objective, position))
+        };
+        let every_position = self.schema.n_levels().into_iter().enumerate().flat_map(positions);
+        every_position.filter_map(|(objective, position)| self.item_at(objective, position)).collect()
     }
 
     /// The prompt with the request written into it.

@@ -37,7 +37,7 @@ pub use record::{Comparison, Item, LabeledResponse, Source};
 pub use record_json::RecordError;
 pub use request::{Request, RequestError};
 pub use rows::{FileError, Place, RowError, RowNumber, RowValue, can_read, read_rows};
-pub use sampler::{AskedLevels, PreferenceSampler, RequestMix, SamplerError};
+pub use sampler::{AskedLevels, PreferenceSampler, RequestMix, SamplerError, between_levels};
 pub use schema::{NameError, ObjectiveSchema, SchemaError};
 pub use split::{is_held_out, split_by_prompt};
 pub use value_path::ValuePath;

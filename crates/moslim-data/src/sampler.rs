@@ -14,7 +14,20 @@ pub use mix::{AskedLevels, RequestMix, SamplerError};
 const SUM_TOLERANCE: f64 = 1e-9;
 
 /// Fractional levels are drawn to tenths of the way from one level to the next.
-const FRACTIONS: f64 = 10.0;
+const FRACTIONS: usize = 10;
+
+/// The fractional positions that are asked for between two levels: tenths of the way from one level to the next.
+///
+/// ```
+/// assert_eq!(moslim_data::between_levels(0, 2).len(), 18); // 0.1 to 0.9 and 1.1 to 1.9
+/// ```
+pub fn between_levels(lowest: Level, highest: Level) -> Vec<f64> {
+    let tenths = lowest * FRACTIONS..highest * FRACTIONS;
+    tenths
+        .filter(|tenth| !tenth.is_multiple_of(FRACTIONS))
+        .map(|tenth| tenth as f64 / FRACTIONS as f64)
+        .collect()
+}
 
 /// Draws requests as a [`RequestMix`] says.
 ///
@@ -99,6 +112,14 @@ impl PreferenceSampler {
         }
     }
 
+    /// The whole levels of an objective that are asked for; those of the schema without the held-out ones.
+    ///
+    /// # Panics
+    /// If there is no such objective.
+    pub fn levels(&self, objective: usize) -> &[Level] {
+        &self.levels[objective].levels
+    }
+
     /// Draws one request.
     pub fn sample(&self, rng: &mut impl rand::Rng) -> Request {
         let n_objectives = self.levels.len();
@@ -180,13 +201,8 @@ impl Asked {
         if fractional > 0.0 && self.has_fractions() && rng.random_bool(fractional) {
             let lowest = self.levels.iter().min().expect("there is a level");
             let highest = self.levels.iter().max().expect("there is a level");
-            loop {
-                let tenths = rng.random_range(lowest * FRACTIONS as usize..=highest * FRACTIONS as usize);
-                let position = tenths as f64 / FRACTIONS;
-                if position.fract() != 0.0 {
-                    return position;
-                }
-            }
+            let between = between_levels(*lowest, *highest);
+            return between[rng.random_range(0..between.len())];
         }
         let index = match &self.weights {
             None => rng.random_range(0..self.levels.len()),

@@ -3,6 +3,7 @@
 pub mod chart;
 pub mod classification;
 pub mod controllability;
+pub mod dial;
 pub mod overoptimization;
 pub mod report;
 pub mod stats;

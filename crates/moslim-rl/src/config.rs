@@ -104,6 +104,13 @@ impl TrainingConfig {
         weight("free_prompt_coef", self.free_prompt_coef)?;
         let cap = self.importance_cap.unwrap_or(1.0);
         check("importance_cap", cap, cap > 0.0, "above 0")?;
+        let weighs = !matches!(algorithm, Algorithm::OnlineDpo(_) | Algorithm::BestOfN(_));
+        check(
+            "importance_cap",
+            cap,
+            weighs || self.importance_cap.is_none(),
+            "none, as pairs and examples have no weights",
+        )?;
         if let MissingEos::Subtract(value) | MissingEos::Replace(value) = self.missing_eos {
             check("missing_eos", value, value.is_finite(), "a finite number")?;
         }

@@ -2,6 +2,7 @@
 
 mod asking;
 mod curves;
+mod dial;
 mod judge;
 mod page;
 mod results;
@@ -60,6 +61,7 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
     let before = measure(run, datasets, &start, &judge, &reward)?;
     done("start policy")?;
     let after = measure(run, datasets, &policy, &judge, &reward)?;
+    let dial = dial::dial(run, datasets, &policy, &judge, &after.one)?;
     done("policy")?;
     let curves = curves::Curves::of(run, &judge, &reward)?;
     done("curves")?;
@@ -90,6 +92,7 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
         judge_heads: judge_heads.as_deref(),
         before: &before,
         after: &after,
+        dial: &dial,
         curves: &curves,
         ablations: &ablations,
     };

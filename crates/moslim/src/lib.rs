@@ -35,8 +35,8 @@ pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{
-    AblationRecipe, AlgorithmName, CheckName, DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe,
-    ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError, SftRecipe,
+    AblationRecipe, AlgorithmName, CheckName, ConditionalSftRecipe, DataFiles, DataRecipe, EvaluationRecipe,
+    LoraRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError, SftRecipe,
 };
 pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
 pub use run::{Run, Surroundings, empty, holds_a_run, write_whole};

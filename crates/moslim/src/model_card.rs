@@ -157,7 +157,7 @@ pub(crate) fn rewrite_cards(run: &Run, datasets: &Datasets, results: &Value) -> 
 
 /// Whether the start policy is another model than the base.
 pub(crate) fn trains_the_start(recipe: &Recipe) -> bool {
-    recipe.pretraining.is_some() || recipe.sft.is_some()
+    recipe.pretraining.is_some() || recipe.sft.is_some() || recipe.conditional_sft.is_some()
 }
 
 /// The model that a run began with.
@@ -281,6 +281,12 @@ fn method(run: &Run, part: Part) -> String {
         let epochs = sft.num_train_epochs;
         steps.push(format!(
             "- Supervised fine-tuning on answers without any request: {epochs} epoch(s), {weights}."
+        ));
+    }
+    if let Some(sft) = &recipe.conditional_sft {
+        let epochs = sft.training.num_train_epochs;
+        steps.push(format!(
+            "- Supervised fine-tuning on labelled answers with their levels as the request: {epochs} epoch(s), {weights}."
         ));
     }
     if part != Part::Start {

@@ -76,6 +76,8 @@ pub(crate) enum Purpose {
     Validation,
     Opinions,
     Bootstrapping,
+    ConditionalRequests,
+    ConditionalSftOrder,
 }
 
 /// The file of the recipe that a run follows.

@@ -3,6 +3,7 @@
 mod ablations;
 mod fitting;
 mod policy;
+mod requests;
 mod reward_model;
 mod sft;
 
@@ -16,6 +17,7 @@ pub use fitting::fitting_labeled;
 pub(crate) use fitting::{LONGEST_ROLLOUT, check_context};
 pub(crate) use policy::with_fitting_held_out;
 pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
+pub(crate) use requests::same_tokens;
 pub use reward_model::add_objectives;
 
 /// How policy optimisation is called in the manifest.

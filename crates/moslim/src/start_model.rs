@@ -44,12 +44,13 @@ pub(crate) fn shape_and_tokenizer(
             };
             let said = datasets.sft.iter().flat_map(|(prompt, answer)| of_exchange((prompt, answer)));
             let corpus: Vec<&str> = said.chain(texts.iter().map(|(_, text)| text.as_str())).collect();
-            let mut whole_tokens: Vec<String> = match request_tokens {
-                true => {
-                    codec.items().iter().flat_map(|item| item.split_whitespace().map(String::from)).collect()
-                }
-                false => vec![],
+            let items = match (request_tokens, recipe.policy.requests.fractional > 0.0) {
+                (false, _) => vec![],
+                (true, false) => codec.items(),
+                (true, true) => [codec.items(), codec.items_between()].concat(),
             };
+            let mut whole_tokens: Vec<String> =
+                items.iter().flat_map(|item| item.split_whitespace().map(String::from)).collect();
             whole_tokens.sort();
             whole_tokens.dedup();
             let tokenizer = Tokenizer::train(*tokenizer, corpus.into_iter(), &whole_tokens)?;

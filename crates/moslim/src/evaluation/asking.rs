@@ -201,7 +201,7 @@ fn plain(
 }
 
 /// The answers as text, and their lengths in tokens.
-fn answer(
+pub(super) fn answer(
     policy: &PolicyFolder,
     questions: &[&Prompt],
     requests: &[Request],

@@ -1,5 +1,6 @@
 //! The report as one page.
 
+mod dial;
 mod reward_model;
 mod training;
 
@@ -21,6 +22,7 @@ pub(super) fn page(results: &Results<'_>) -> Result<String, Error> {
     let page = Page::new("MOSLIM run").note(&results.summary());
     let page = control(page.section("Control"), results);
     let page = matrices(page, results);
+    let page = dial::section(page, results);
     let page = plain(page.section("Questions without a request"), results);
     let page = reward_model::section(page.section("Reward model"), results);
     let page = training::section(page.section("Policy optimisation"), results);

@@ -5,6 +5,7 @@
 use moslim_data::Objective;
 use moslim_eval::classification::HeadReport;
 use moslim_eval::controllability::ObjectiveControl;
+use moslim_eval::dial::DialPoint;
 use moslim_eval::overoptimization::{FittedLaw, Law, Point};
 use moslim_rl::PhaseSeconds;
 use serde_json::{Map, Value, json};
@@ -25,6 +26,8 @@ pub(super) struct Results<'a> {
     pub judge_heads: Option<&'a [HeadReport]>,
     pub before: &'a Measured,
     pub after: &'a Measured,
+    /// By objective and position, of the trained policy.
+    pub dial: &'a [Vec<DialPoint>],
     pub curves: &'a Curves,
     pub ablations: &'a [Ablation],
 }
@@ -71,6 +74,7 @@ impl Results<'_> {
             "policy_proxy": self.by_objective(|index| json!(self.after.one.proxy[index])),
             "policy_all_asked_proxy": self.by_objective(|index| json!(self.after.all.proxy[index])),
             "cross_talk": self.after.one.cross_talk,
+            "dial": self.by_objective(|index| json!(self.dial[index])),
             "plain": self.plain(),
             "curve": self.curve(),
             "ablations": ablations,
@@ -186,7 +190,12 @@ impl Results<'_> {
         let measure = |controls: &[ObjectiveControl]| {
             let one = |(objective, control): (&Objective, &ObjectiveControl)| {
                 let found = &control.measures;
-                format!("{} {:.2} ({:.0} % exact)", objective.name, found.spearman, 100.0 * found.exact)
+                // Levels that are all the same have no rank correlation.
+                let spearman = match found.spearman.is_finite() {
+                    true => format!("{:.2}", found.spearman),
+                    false => "–".into(),
+                };
+                format!("{} {spearman} ({:.0} % exact)", objective.name, 100.0 * found.exact)
             };
             self.objectives().iter().zip(controls).map(one).collect::<Vec<_>>().join(", ")
         };

@@ -106,10 +106,12 @@ impl Sizes<'_> {
                 precision: pretraining.training.precision,
             }));
         }
-        if let Some(sft) = &recipe.sft {
+        let conditional = recipe.conditional_sft.as_ref().map(|conditional| &conditional.training);
+        let fine_tuning = [("fine-tuning", recipe.sft.as_ref()), ("conditional fine-tuning", conditional)];
+        for (stage, sft) in fine_tuning.into_iter().filter_map(|(stage, sft)| Some((stage, sft?))) {
             let n = sft.micro_batch_size as f64;
             stages.push(self.training(Training {
-                stage: "fine-tuning",
+                stage,
                 model,
                 trained,
                 adapters,

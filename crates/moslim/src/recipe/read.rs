@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use moslim_reward_model::{ClassWeights, Sampling};
 use moslim_rl::SettingError;
 
-use super::{DataRecipe, PretrainingRecipe, Recipe};
+use super::{ConditionalSftRecipe, DataRecipe, PretrainingRecipe, Recipe};
 use crate::ServerKind;
 use crate::monitor::MonitorConfigError;
 
@@ -209,6 +209,11 @@ impl Recipe {
         batches("reward_model", self.reward_model.batch_size, self.reward_model.micro_batch_size)?;
         if let Some(sft) = &self.sft {
             batches("sft", sft.batch_size, sft.micro_batch_size)?;
+        }
+        if let Some(ConditionalSftRecipe { free, training }) = &self.conditional_sft {
+            batches("conditional_sft", training.batch_size, training.micro_batch_size)?;
+            let inside = (0.0..=1.0).contains(free);
+            range("conditional_sft.free", inside, free.to_string(), "a share from 0 to 1")?;
         }
         if let Some(PretrainingRecipe { window, training, .. }) = &self.pretraining {
             batches("pretraining", training.batch_size, training.micro_batch_size)?;

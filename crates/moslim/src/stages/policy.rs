@@ -28,6 +28,7 @@ pub(crate) use self::prompts::with_fitting_held_out;
 use self::prompts::{fitting_prompts, policy_prompt};
 use self::server_engine::ServerEngine;
 use self::shuffled::ShuffledRequests;
+use super::requests::check_told_apart;
 use crate::checkpoints::{Checkpoints, Settings};
 use crate::mapped_reward::RewardMemory;
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
@@ -41,6 +42,7 @@ const STAGE: &str = "policy";
 /// Trains the policy and writes its folder.
 pub(super) fn optimize(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let start = read_start(run, &run.device.clone().autodiff())?;
+    check_told_apart(&run.recipe, &start)?;
     let measured = with_fitting_held_out(run, datasets, &start)?;
     let mut optimization = Optimization::begin(run, datasets, &start, &measured)?;
     let mut progress = run.progress.stage(STAGE, run.recipe.policy.max_steps);

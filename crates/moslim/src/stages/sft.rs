@@ -1,6 +1,7 @@
 //! The language model before policy optimisation.
 
-use moslim_reward_model::messages;
+mod examples;
+
 use std::path::PathBuf;
 
 use moslim_lm::{
@@ -9,88 +10,60 @@ use moslim_lm::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::fitting::fitting;
-use super::{check_context, with_fitting_held_out};
+use self::examples::{Example, answers, answers_as_asked, windows};
+use super::requests::check_told_apart;
+use super::with_fitting_held_out;
 use crate::checkpoints::{Checkpoints, Settings};
 use crate::model_card::{Part, model_card};
 use crate::run::Purpose;
 use crate::start_model::{plain_texts, shape_and_tokenizer};
-use crate::{DataFile, Datasets, Error, ModelRecipe, PolicyFolder, Run, SftRecipe, model_folder};
+use crate::{
+    ConditionalSftRecipe, DataFile, Datasets, Error, ModelRecipe, PolicyFolder, PretrainingRecipe, Recipe,
+    Run, SftRecipe,
+};
 
 /// Makes the start policy and writes its folder.
 pub(super) fn pretrain_and_sft(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     let recipe = &run.recipe;
     let texts = plain_texts(recipe)?;
-    let mut lm = start_model(run, datasets, &texts)?;
+    let start = start_model(run, datasets, &texts)?;
+    let mut policy = PolicyFolder::new(start, datasets.schema.clone(), recipe.codec.clone())?;
     // What will be measured at the end is checked before anything is trained.
-    with_fitting_held_out(
-        run,
-        datasets,
-        &PolicyFolder::new(lm.clone(), datasets.schema.clone(), recipe.codec.clone())?,
-    )?;
+    with_fitting_held_out(run, datasets, &policy)?;
+    check_told_apart(recipe, &policy)?;
     let settings = settings(run, &datasets.files);
-    let [of_pretraining, of_sft] =
-        ["pretraining", "sft"].map(|name| Checkpoints::of(run, name, 1, settings.clone()));
-    let (of_pretraining, of_sft) = (of_pretraining?, of_sft?);
+    let phases = Phase::of(recipe);
+    let checkpoints = phases.iter().map(|phase| Checkpoints::of(run, phase.name(), 1, settings.clone()));
+    let checkpoints: Vec<Checkpoints> = checkpoints.collect::<Result<_, _>>()?;
+    // Whoever has begun a phase is done with those before it.
+    let mut first = 0;
+    for (index, checkpoints) in checkpoints.iter().enumerate() {
+        if checkpoints.last::<Progressed>()?.is_some() {
+            first = index;
+        }
+    }
     let mut n_log_lines = 0;
-    // Whoever has begun to read answers is done with plain text.
-    let reads_answers = of_sft.last::<Progressed>()?.is_some();
-    if let Some(pretraining) = recipe.pretraining.as_ref().filter(|_| !reads_answers) {
-        let mut windows = Vec::new();
-        for (path, text) in &texts {
-            let tokens = lm.tokenizer.encode(text)?;
-            let before = windows.len();
-            windows.extend(tokens.chunks_exact(pretraining.window).map(<[u32]>::to_vec));
-            if windows.len() == before {
-                return Err(Error::Unusable {
-                    place: path.display().to_string(),
-                    found: format!("{} tokens", tokens.len()),
-                    expected: format!("at least one window of {}", pretraining.window),
-                });
-            }
-        }
-        if windows.is_empty() {
-            return Err(Error::Unusable {
-                place: "pretraining.files".into(),
-                found: "no file".into(),
-                expected: "at least one, or no table pretraining".into(),
-            });
-        }
-        // Where the model has no begin token, the end of one document begins the next.
-        let begin = vec![lm.tokenizer.bos().unwrap_or(lm.tokenizer.eos())];
-        let examples: Vec<(Vec<u32>, Vec<u32>)> =
-            windows.into_iter().map(|window| (begin.clone(), window)).collect();
-        check_context(
-            &lm.config,
-            "window",
-            examples.iter().map(|(begin, window)| begin.len() + window.len()),
-        )?;
-        let descent = Descent { run, stage: "pretraining", n_log_lines: 0, order: Purpose::PretrainingOrder };
-        (lm.model, n_log_lines) =
-            descent.descend(lm.model, &examples, &pretraining.training, &of_pretraining)?;
+    for (phase, checkpoints) in phases.iter().zip(&checkpoints).skip(first) {
+        let examples = match phase {
+            Phase::Pretraining(pretraining) => windows(&policy.lm, &texts, pretraining)?,
+            Phase::Sft(_) => answers(run, datasets, &policy.lm)?,
+            Phase::ConditionalSft(sft) => answers_as_asked(run, datasets, &policy, sft.free)?,
+        };
+        let model = match phase {
+            Phase::Pretraining(_) => policy.lm.model.clone(),
+            Phase::Sft(_) | Phase::ConditionalSft(_) => run.with_adapter(policy.lm.model.clone(), 0)?,
+        };
+        let (model, n_lines) = phase.descend(run, model, &examples, n_log_lines, checkpoints)?;
+        (policy.lm.model, n_log_lines) = (model.merged(), n_lines);
     }
-    if let Some(sft) = &recipe.sft {
-        let tokenizer = &lm.tokenizer;
-        let examples: Vec<(Vec<u32>, Vec<u32>)> = datasets
-            .sft
-            .iter()
-            .map(|(prompt, answer)| tokenizer.encode_exchange(&messages(prompt), answer))
-            .collect::<Result<_, _>>()?;
-        let examples =
-            fitting(run, &lm.config, "answer", examples, |(prompt, answer)| prompt.len() + answer.len())?;
-        let model = run.with_adapter(lm.model, 0)?;
-        let descent = Descent { run, stage: "sft", n_log_lines, order: Purpose::SftOrder };
-        lm.model = descent.descend(model, &examples, sft, &of_sft)?.0.merged();
-    }
-    let card = model_card(run, datasets, Part::Start, None)?;
-    PolicyFolder::new(lm, datasets.schema.clone(), recipe.codec.clone())?.write(&run.start_folder(), &card)
+    policy.write(&run.start_folder(), &model_card(run, datasets, Part::Start, None)?)
 }
 
 /// The model that the recipe starts from, on a device with gradients.
 fn start_model(run: &Run, datasets: &Datasets, texts: &[(PathBuf, String)]) -> Result<ModelFolder, Error> {
     let device = run.device.clone().autodiff();
     if let ModelRecipe::Folder { path, .. } = &run.recipe.model {
-        return Ok(ModelFolder::read(&model_folder(path)?, &device)?);
+        return Ok(ModelFolder::read(&crate::model_folder(path)?, &device)?);
     }
     let place = run.folder.join("recipe.toml");
     let (config, tokenizer) = shape_and_tokenizer(&run.recipe, datasets, texts, &place)?;
@@ -115,7 +88,7 @@ pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     for later in ["reward_model", "mapping", "policy", "evaluation", "ablations"] {
         recipe.remove(later);
     }
-    for stage in ["pretraining", "sft"] {
+    for stage in ["pretraining", "sft", "conditional_sft"] {
         if let Some(toml::Value::Table(stage)) = recipe.get_mut(stage) {
             stage.remove("save_steps");
         }
@@ -123,25 +96,55 @@ pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     Settings::of(&recipe, files)
 }
 
-/// Supervised training on prompts and responses.
-struct Descent<'a> {
-    run: &'a Run,
-    stage: &'static str,
-    /// Lines of the log that others wrote.
-    n_log_lines: usize,
-    order: Purpose,
+/// One of the trainings that make the start policy, in their order.
+enum Phase<'a> {
+    Pretraining(&'a PretrainingRecipe),
+    Sft(&'a SftRecipe),
+    ConditionalSft(&'a ConditionalSftRecipe),
 }
 
-impl Descent<'_> {
-    /// The trained model, and the lines of the log.
+impl<'a> Phase<'a> {
+    /// Those of a recipe.
+    fn of(recipe: &'a Recipe) -> Vec<Self> {
+        let pretraining = recipe.pretraining.iter().map(Phase::Pretraining);
+        let sft = recipe.sft.iter().map(Phase::Sft);
+        pretraining.chain(sft).chain(recipe.conditional_sft.iter().map(Phase::ConditionalSft)).collect()
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Pretraining(_) => "pretraining",
+            Self::Sft(_) => "sft",
+            Self::ConditionalSft(_) => "conditional_sft",
+        }
+    }
+
+    fn recipe(&self) -> &'a SftRecipe {
+        match self {
+            Self::Pretraining(pretraining) => &pretraining.training,
+            Self::Sft(sft) => sft,
+            Self::ConditionalSft(sft) => &sft.training,
+        }
+    }
+
+    fn order(&self) -> Purpose {
+        match self {
+            Self::Pretraining(_) => Purpose::PretrainingOrder,
+            Self::Sft(_) => Purpose::SftOrder,
+            Self::ConditionalSft(_) => Purpose::ConditionalSftOrder,
+        }
+    }
+
+    /// The trained model, and the lines of the log, of which others wrote the first.
     fn descend(
         &self,
+        run: &Run,
         mut model: CausalLm,
-        examples: &[(Vec<u32>, Vec<u32>)],
-        recipe: &SftRecipe,
+        examples: &[Example],
+        n_log_lines: usize,
         checkpoints: &Checkpoints,
     ) -> Result<(CausalLm, usize), Error> {
-        let &Self { run, stage, n_log_lines, order } = self;
+        let (recipe, stage) = (self.recipe(), self.name());
         let per_epoch = examples.len() as f64 / recipe.batch_size.min(examples.len()) as f64;
         let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
         let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
@@ -153,7 +156,7 @@ impl Descent<'_> {
         let mut log = run.continued_log(LOG, progressed.n_log_lines)?;
         let mut progress = run.progress.stage(stage, total_steps);
         progress.go_on_from(progressed.steps_done);
-        let mut batches = EpochBatches::new(examples.len(), recipe.batch_size, run.seed(order));
+        let mut batches = EpochBatches::new(examples.len(), recipe.batch_size, run.seed(self.order()));
         if recipe.group_by_length {
             let length = |(prompt, answer): &(Vec<u32>, Vec<u32>)| prompt.len() + answer.len();
             batches = batches.grouped_by_length(examples.iter().map(length).collect());

@@ -87,6 +87,11 @@ const LONGER: [&str; 9] = [
     "policy.ppo.kl={ beta = 0.05, placement = \"reward\", adaptive = { target = 0.01, horizon = 100.0 } }",
 ];
 
+/// Fine-tuning on levels between that on answers and the reward model.
+const CONDITIONAL: &str = "conditional_sft={ free = 0.2, num_train_epochs = 1.0, batch_size = 16, micro_batch_size = 8, \
+    save_steps = 1, optimizer = { learning_rate = 0.01, warmup_ratio = 0.0, lr_scheduler_type = \"linear\", adam_beta1 = 0.9, \
+    adam_beta2 = 0.95, adam_epsilon = 1e-8, weight_decay = 0.0, max_grad_norm = 1.0 } }";
+
 /// A program that does not outlive a test that fails.
 struct Running(Child);
 
@@ -127,21 +132,22 @@ fn wait_for(path: &Path, Running(child): &mut Running) {
 
 #[test]
 fn a_run_that_is_killed_goes_on_and_ends_in_the_same_bytes() {
-    for algorithm in ["rloo", "ppo"] {
+    for (algorithm, more) in [("rloo", CONDITIONAL), ("ppo", "seed=0")] {
         let folder = tempfile::tempdir().unwrap();
         let [straight, killed] = ["straight", "killed"].map(|name| folder.path().join(name));
         let algorithm = format!("policy.algorithm={algorithm}");
-        let changes = [&LONGER[..], &[&algorithm]].concat();
+        let changes = [&LONGER[..], &[&algorithm, more]].concat();
         assert_success(&tiny("train", &straight, &changes).output().unwrap());
 
         // In every stage, and twice in the last.
         let mut child = quietly(tiny("train", &killed, &changes));
-        for moment in [
-            "checkpoints/sft/step-00000004",
+        let conditional = (more == CONDITIONAL).then_some("checkpoints/conditional_sft/step-00000005");
+        let moments = ["checkpoints/sft/step-00000004"].into_iter().chain(conditional).chain([
             "checkpoints/reward_model/step-00000003",
             "checkpoints/policy/step-00000005",
             "checkpoints/policy/step-00000017",
-        ] {
+        ]);
+        for moment in moments {
             wait_for(&killed.join(moment), &mut child);
             drop(child);
             child = quietly(resume(&killed));

@@ -198,6 +198,46 @@ fn a_running_mapping_and_an_anchor_change_the_scores_of_training() {
 }
 
 #[test]
+fn a_run_asks_between_levels_and_for_levels_that_training_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let changes = [
+        "codec.item=<{objective}> {level}",
+        "policy.requests.fractional=0.5",
+        "policy.requests.levels={ helpfulness = [\"1\", \"2\", \"4\"] }",
+    ];
+    assert_success(&tiny("train", &out, &changes).output().unwrap());
+    let dial = &results(&out)["dial"];
+    let points = dial["helpfulness"].as_array().unwrap();
+    // Five levels with three positions between each two; 12 questions ask for 12 positions.
+    assert_eq!(points.len(), 5 + 4 * 3);
+    let n_answers = |whole: bool| -> u64 {
+        let is_whole = |point: &&Value| (point["position"].as_f64().unwrap().fract() == 0.0) == whole;
+        points.iter().filter(is_whole).map(|point| point["n_answers"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((n_answers(true), n_answers(false)), (12, 12));
+    let trained: Vec<f64> = points
+        .iter()
+        .filter(|point| point["trained"] == true)
+        .map(|point| point["position"].as_f64().unwrap())
+        .collect();
+    // The third level is left out, and what lies above the fourth.
+    assert_eq!(trained, [0.0, 0.2, 0.5, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.5, 2.8, 3.0]);
+    assert_eq!(dial["harmlessness"].as_array().unwrap().len(), 2 + 3);
+    let page = std::fs::read_to_string(out.join("report/index.html")).unwrap();
+    assert!(page.contains("Between levels and beyond those of training"), "the page tells of it");
+
+    // Where every level is a token of its own, nothing between them can be asked for; and words nobody taught are all the same.
+    let elsewhere = folder.path().join("no");
+    let message = failure(&tiny("sft", &elsewhere, &["model.request_tokens=false"]).output().unwrap(), 1);
+    assert!(message.contains("codec: helpfulness: levels 1 and 2 as the same tokens"), "{message}");
+    assert_success(&tiny("reward fit", &elsewhere, &[]).output().unwrap());
+    let fractional = ["policy.requests.fractional=0.5"];
+    let message = failure(&tiny("rloo", &elsewhere, &fractional).output().unwrap(), 1);
+    assert!(message.contains("codec: helpfulness: levels 1.1 and 1.2 as the same tokens"), "{message}");
+}
+
+#[test]
 fn sixteen_bits_go_through_every_stage() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("rounded");

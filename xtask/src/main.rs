@@ -2,6 +2,7 @@
 //!
 //! It starts cargo and links nothing of the workspace, so it builds in seconds and never waits for Burn.
 
+mod compare;
 mod steps;
 mod tasks;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use crate::compare::CompareArguments;
 use crate::tasks::TrainArguments;
 
 #[derive(Debug, Parser)]
@@ -25,13 +27,22 @@ enum Task {
     },
     /// Run everything that continuous integration runs.
     Ci,
-    /// Measure the speed of every crate.
+    /// Measure the speed of every crate, or compare whole pieces of work with PyTorch.
+    #[command(args_conflicts_with_subcommands = true)]
     Bench {
         /// Run only the benchmarks whose name contains this.
         filter: Option<String>,
+        #[command(subcommand)]
+        task: Option<BenchTask>,
     },
     /// Build the documentation of every crate and print where it is.
     Docs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum BenchTask {
+    /// Execute every piece of work in turns with a twin in Python, and print ratios.
+    Compare(CompareArguments),
 }
 
 fn main() -> Result<ExitCode> {
@@ -40,7 +51,8 @@ fn main() -> Result<ExitCode> {
         Task::Train(arguments) => steps::hand_over(&tasks::train(&arguments)),
         Task::Test { filter } => steps::run(&[tasks::test(filter)], &root),
         Task::Ci => steps::run(&tasks::ci(&root)?, &root),
-        Task::Bench { filter } => steps::run(&[tasks::bench(filter)], &root),
+        Task::Bench { task: Some(BenchTask::Compare(arguments)), .. } => compare::compare(&arguments, &root),
+        Task::Bench { filter, .. } => steps::run(&[tasks::bench(filter)], &root),
         Task::Docs => {
             let code = steps::run(&[tasks::docs()], &root)?;
             if code == ExitCode::SUCCESS {

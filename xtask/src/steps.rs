@@ -40,7 +40,8 @@ impl Step {
         self
     }
 
-    fn command(&self) -> Command {
+    /// The call, not started.
+    pub fn command(&self) -> Command {
         let program = match self.program.as_str() {
             // The cargo that started this program, so that a `cargo +toolchain` stays in force.
             "cargo" => env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),

@@ -1,0 +1,66 @@
+//! Pieces of work to be compared with another program that does the same, one execution at a time.
+//!
+//! `cargo bench --workspace --bench works -- --work train --model llama-7m` prepares the work, executes it once, and prints a line
+//! of JSON; then it executes it for every line `run` that it reads, and prints its seconds and the memory that the process took.
+//! `cargo xtask bench compare` drives it and its twin, `tools/reference/works.py`, in turns.
+//! With `--test` it executes every work once on a tiny model; without a work it does nothing.
+
+#![allow(clippy::print_stdout, reason = "a driver reads it")]
+
+mod memory;
+mod models;
+mod work;
+
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::json;
+
+use self::work::{Size, Work, prepare};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        let place = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(place + 1)
+    };
+    if arguments.iter().any(|argument| argument == "--test") {
+        for name in work::NAMES {
+            prepare(name, &models::config("tiny").expect("it is known"), Size::Tiny)?.execute();
+        }
+        return Ok(());
+    }
+    let (Some(work), Some(model)) = (value("--work"), value("--model")) else { return Ok(()) };
+    let config = models::config(model)
+        .ok_or_else(|| anyhow!("no model {model}, expected one of {}", models::NAMES.join(", ")))?;
+    serve(prepare(work, &config, Size::Full)?)
+}
+
+/// Executes the work for every line that is read.
+fn serve(mut work: Work) -> Result<()> {
+    let mut out = std::io::stdout();
+    let mut say = |value: serde_json::Value| -> Result<()> {
+        writeln!(out, "{value}")?;
+        Ok(out.flush()?)
+    };
+    work.execute();
+    let Work { parameters, floating_point_operations, least_bytes, .. } = work;
+    say(json!({
+        "ready": true,
+        "parameters": parameters,
+        "floating_point_operations": floating_point_operations,
+        "least_bytes": least_bytes,
+    }))?;
+    for line in std::io::stdin().lock().lines() {
+        if line.context("cannot read from the driver")?.trim() != "run" {
+            break;
+        }
+        let base = memory::restart_peak();
+        let began = Instant::now();
+        work.execute();
+        let seconds = began.elapsed().as_secs_f64();
+        say(json!({ "seconds": seconds, "base_bytes": base, "peak_bytes": memory::peak() }))?;
+    }
+    Ok(())
+}

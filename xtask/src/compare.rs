@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use self::side::{Execution, Side};
-use self::summary::{Row, Rounds, table};
+use self::summary::{Rounds, Row, table};
 use crate::steps::Step;
 
 /// The arguments of `cargo xtask bench compare`.

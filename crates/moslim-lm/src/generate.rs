@@ -18,14 +18,27 @@ pub struct Generated {
 }
 
 /// Rows generated together, more where one batch has the whole device; more prompts are taken in parallel or in turns.
+///
+/// A batch is halved rather than written with every core at work on each of its small products, unless the halves are too few rows.
 const ROWS_OF_A_PART: usize = 64;
+const LEAST_ROWS_OF_A_PART: usize = 8;
 const ROWS_OF_A_DEVICE: usize = 256;
 
-/// How many answers one batch of [`generate`] writes, on a device that splits batches or one that does not.
+/// How many answers one batch of [`generate`] writes at most, on a device that splits batches or one that does not.
 pub fn rows_at_once(n_samples: usize, splits_batches: bool) -> usize {
     let rows = if splits_batches { ROWS_OF_A_PART } else { ROWS_OF_A_DEVICE };
     let n_samples = n_samples.max(1);
     (rows / n_samples).max(1) * n_samples
+}
+
+/// How many prompts of a job one batch answers.
+fn prompts_of_a_part(n_prompts: usize, n_samples: usize, splits_batches: bool) -> usize {
+    let n_samples = n_samples.max(1);
+    let most = rows_at_once(n_samples, splits_batches) / n_samples;
+    match splits_batches {
+        true => n_prompts.div_ceil(2).max(LEAST_ROWS_OF_A_PART.div_ceil(n_samples)).min(most),
+        false => most,
+    }
 }
 
 /// The batch is compacted when fewer than this share of its rows is still being written.
@@ -61,8 +74,9 @@ pub fn generate_each(
     rng: &TokenRng,
 ) -> Vec<Vec<Generated>> {
     let device = jobs[0].0.device();
-    let prompts_at_once = rows_at_once(n_samples, splits_batches(&device)) / n_samples.max(1);
+    let splits = splits_batches(&device);
     let parts_of = |(job, (model, prompts))| {
+        let prompts_at_once = prompts_of_a_part(<[Vec<u32>]>::len(prompts), n_samples, splits);
         let batches = <[Vec<u32>]>::chunks(prompts, prompts_at_once).enumerate();
         batches.map(move |(index, batch)| (job, model, index * prompts_at_once * n_samples, batch))
     };
@@ -160,4 +174,28 @@ impl Decoding<'_> {
 
 fn to_host(logits: Tensor<2>) -> Vec<f32> {
     logits.into_data().convert::<f32>().try_to_vec().expect("logits are floats")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_halved_unless_they_become_too_small_or_stay_too_large() {
+        for (n_prompts, n_samples, expected) in [
+            (16, 1, 8),
+            (15, 1, 8),
+            (9, 1, 8),
+            (64, 1, 32),
+            (1000, 1, 64),
+            (2, 4, 2),
+            (16, 4, 8),
+            (32, 8, 8),
+            (3, 100, 1),
+        ] {
+            assert_eq!(prompts_of_a_part(n_prompts, n_samples, true), expected, "{n_prompts} x {n_samples}");
+        }
+        // One large batch where one has the whole device.
+        assert_eq!(prompts_of_a_part(32, 8, false), 32);
+    }
 }

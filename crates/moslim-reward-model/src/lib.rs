@@ -6,6 +6,7 @@ mod folder;
 mod head;
 mod loss;
 mod model;
+mod parts;
 mod reader;
 mod target;
 mod training_set;

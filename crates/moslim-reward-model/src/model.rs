@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use moslim_data::ObjectiveSchema;
-use moslim_lm::{CausalLm, Decoder, Exchange, Precision, final_states, in_parallel};
+use moslim_lm::{CausalLm, Decoder, Exchange, Precision, final_states};
 use rand::Rng;
 
+use crate::parts::in_parts;
 use crate::{HeadConfig, RewardHead};
 
 /// A reward model that classifies an answer, one head per objective, each with its own number of levels.
@@ -16,9 +17,6 @@ pub struct MultiHeadRewardModel {
     pub(crate) model: Decoder,
     pub(crate) heads: Vec<RewardHead>,
 }
-
-/// Answers read together; more are taken in parallel or in turns.
-pub(crate) const MAX_ROWS: usize = 64;
 
 impl MultiHeadRewardModel {
     /// Fresh heads on the decoder of a language model, which is taken over with its weights.
@@ -98,8 +96,7 @@ impl MultiHeadRewardModel {
     /// # Panics
     /// If a prompt or an answer is empty.
     pub fn features(&self, answers: &[Exchange<'_>]) -> Vec<Vec<f32>> {
-        let parts = answers.chunks(MAX_ROWS).collect();
-        in_parallel(&self.device(), parts, |part| rows(self.pooled(part))).concat()
+        in_parts(&self.device(), answers, |part| rows(self.pooled(part)))
     }
 
     /// The outputs of every head from hidden states: `[answer][objective][output]`.
@@ -117,9 +114,7 @@ impl MultiHeadRewardModel {
     /// # Panics
     /// If a prompt or an answer is empty.
     pub fn outputs(&self, answers: &[Exchange<'_>]) -> Vec<Vec<Vec<f64>>> {
-        let parts = answers.chunks(MAX_ROWS).collect();
-        let of_part = |part: &[Exchange<'_>]| outputs_of(&self.heads, &self.pooled(part));
-        in_parallel(&self.device(), parts, of_part).concat()
+        in_parts(&self.device(), answers, |part| outputs_of(&self.heads, &self.pooled(part)))
     }
 
     /// The heads, one per objective.

@@ -4,14 +4,15 @@ mod posterior;
 mod weights;
 
 use burn::tensor::Tensor;
-use moslim_lm::{Exchange, in_parallel};
+use moslim_lm::Exchange;
 use moslim_reward_mapping::{ClassProbabilities, mean_and_deviation};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{MAX_ROWS, outputs_of};
+use crate::model::outputs_of;
+use crate::parts::in_parts;
 use crate::reader::expected_level;
 use crate::{HeadReader, RewardHead, RewardModelFolder};
 
@@ -155,9 +156,9 @@ impl RewardModelFolder {
     /// If a prompt or an answer is empty.
     pub fn classify(&self, answers: &[Exchange<'_>]) -> Vec<Judgement> {
         let normals = self.normals();
-        let of_part = |part: &[Exchange<'_>]| self.classify_pooled(self.model.pooled(part), &normals);
-        let parts = answers.chunks(MAX_ROWS).collect();
-        let mut classified = in_parallel(&self.model.device(), parts, of_part).concat();
+        let mut classified = in_parts(&self.model.device(), answers, |part| {
+            self.classify_pooled(self.model.pooled(part), &normals)
+        });
         if let Some(Uncertainty::Models(models)) = &self.uncertainty {
             for answer in &mut classified {
                 answer.opinions = vec![answer.probabilities.clone()];

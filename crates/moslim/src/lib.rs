@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod allocator;
 mod checkpoints;
 mod data;
 mod device;
@@ -23,6 +24,7 @@ mod start_model;
 mod tensorboard;
 mod watch;
 
+pub use allocator::keep_freed_memory;
 pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
 pub use error::Error;

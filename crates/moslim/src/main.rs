@@ -128,6 +128,7 @@ struct Stage {
 }
 
 fn main() -> ExitCode {
+    moslim::keep_freed_memory();
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -143,8 +143,7 @@ mod tests {
 
     fn rounds() -> Rounds {
         let ready = Ready { floating_point_operations: 4e9, least_bytes: Some(50.0) };
-        let execution =
-            |seconds, peak| Execution { seconds, base_bytes: Some(60.0), peak_bytes: Some(peak) };
+        let execution = |seconds, peak| Execution { seconds, base_bytes: Some(60.0), peak_bytes: Some(peak) };
         let mut rounds = Rounds::new(&ready);
         for (ours, theirs) in [(2.0, 3.0), (1.0, 4.0), (4.0, 4.0)] {
             rounds.push(execution(ours, 100.0), Some(execution(theirs, 200.0 * theirs)));

@@ -20,6 +20,7 @@ use serde_json::json;
 use self::work::{Size, Work, prepare};
 
 fn main() -> Result<()> {
+    moslim::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().collect();
     let value = |name: &str| {
         let place = arguments.iter().position(|argument| argument == name)?;

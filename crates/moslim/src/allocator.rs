@@ -1,0 +1,19 @@
+//! How memory is taken from the operating system.
+
+/// Lets the C library keep what was freed, for processes that take large blocks again and again.
+///
+/// As it is set otherwise, glibc gives blocks above 32 MB and the top of the heap back at once, and every new tensor pays for fresh pages.
+/// Call it before other threads are there; with another C library it does nothing.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code, reason = "a setting of the C library")]
+    {
+        const NEVER: libc::c_int = libc::c_int::MAX;
+        const STEP: libc::c_int = 64 << 20;
+        let settings = [(libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, NEVER), (libc::M_TOP_PAD, STEP)];
+        for (parameter, value) in settings {
+            // SAFETY: these parameters take any number.
+            unsafe { libc::mallopt(parameter, value) };
+        }
+    }
+}

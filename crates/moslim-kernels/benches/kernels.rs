@@ -68,6 +68,27 @@ fn rms_norm(criterion: &mut Criterion) {
     }
 }
 
+/// Few rows by the matrix of a layer: packed before against an ordinary product.
+fn few_rows(criterion: &mut Criterion) {
+    let device = Device::flex();
+    let mut group = criterion.benchmark_group("few_rows");
+    for [inner, columns] in [[256, 688], [512, 1376], [1376, 512]] {
+        let matrix = random([inner, columns], &device);
+        let packed = moslim_kernels::PackedMatrix::new(&matrix).expect("it is on the CPU");
+        for rows in [1, 8, 16, 32, 64] {
+            let x = random([rows, inner], &device);
+            let shape = format!("{rows}x{inner}x{columns}");
+            group.bench_function(BenchmarkId::new("packed", &shape), |bencher| {
+                bencher.iter(|| packed.product(&x).expect("few rows"))
+            });
+            group.bench_function(BenchmarkId::new("ordinary", &shape), |bencher| {
+                bencher.iter(|| x.clone().matmul(matrix.clone()))
+            });
+        }
+    }
+    group.finish();
+}
+
 /// Memory as projections leave it: `[batch, time, heads, head_dim]`.
 fn heads(shape: [usize; 4], device: &Device) -> Tensor<4> {
     let [batch, heads, time, head_dim] = shape;
@@ -144,6 +165,6 @@ fn token_logprobs(criterion: &mut Criterion) {
 criterion_group! {
     name = kernels;
     config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(2)).warm_up_time(std::time::Duration::from_millis(500));
-    targets = swiglu, rms_norm, rope, causal_attention, decode, token_logprobs
+    targets = few_rows, swiglu, rms_norm, rope, causal_attention, decode, token_logprobs
 }
 criterion_main!(kernels);

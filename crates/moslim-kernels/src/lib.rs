@@ -5,8 +5,10 @@ pub mod composed;
 mod flex;
 #[cfg(feature = "flex")]
 mod kernels;
+mod packed_matrix;
 mod parallel;
 
+pub use packed_matrix::PackedMatrix;
 pub use parallel::{in_parallel, in_parallel_each, n_lanes, splits_batches};
 
 use burn::tensor::{Int, Tensor};

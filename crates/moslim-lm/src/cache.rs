@@ -4,27 +4,20 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 /// The keys and values of a left-padded batch, for reading on from where it stands.
 ///
-/// With a capacity it is allocated once and written in place, for generation.
-/// Without one it grows by concatenation and gradients flow through it, so that several responses can share the
-/// reading of their prompt in training.
+/// It is allocated once and written in place.
 pub struct KvCache {
-    /// One pair per layer that has been written: `[batch, key_heads, capacity or len, head_dim]`.
+    /// One pair per layer that has been written: `[batch, key_heads, capacity, head_dim]`.
     layers: Vec<(Tensor<4>, Tensor<4>)>,
     /// Padding columns at the left of each row.
     starts: Vec<usize>,
-    capacity: Option<usize>,
+    capacity: usize,
     len: usize,
 }
 
 impl KvCache {
     /// An empty cache with room for so many columns.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { capacity: Some(capacity), ..Self::growing() }
-    }
-
-    /// An empty cache that grows and carries gradients.
-    pub fn growing() -> Self {
-        Self { layers: vec![], starts: vec![], capacity: None, len: 0 }
+        Self { layers: vec![], starts: vec![], capacity, len: 0 }
     }
 
     /// The number of columns already read.
@@ -45,23 +38,9 @@ impl KvCache {
     /// Writes the new columns of a layer and returns all columns so far.
     ///
     /// The views must be dropped before the next call: a cache that is referenced elsewhere is copied.
-    pub(crate) fn extend(
-        &mut self,
-        layer: usize,
-        key: Tensor<4>,
-        value: Tensor<4>,
-    ) -> (Tensor<4>, Tensor<4>) {
+    pub(crate) fn extend(&mut self, layer: usize, key: Tensor<4>, value: Tensor<4>) -> [Tensor<4>; 2] {
         let columns = self.len..self.len + key.dims()[2];
-        let Some(capacity) = self.capacity else {
-            let grown = match self.layers.get(layer) {
-                Some((keys, values)) => {
-                    (Tensor::cat(vec![keys.clone(), key], 2), Tensor::cat(vec![values.clone(), value], 2))
-                }
-                None => (key, value),
-            };
-            self.layers.splice(layer..self.layers.len().min(layer + 1), [grown.clone()]);
-            return grown;
-        };
+        let capacity = self.capacity;
         let [batch, heads, _, head_dim] = key.dims();
         if layer == self.layers.len() {
             let zeros = || Tensor::zeros([batch, heads, capacity, head_dim], &key.device());
@@ -74,7 +53,7 @@ impl KvCache {
             cached.clone().slice([0..batch, 0..heads, 0..columns.end, 0..head_dim])
         };
         let (keys, values) = &mut self.layers[layer];
-        (write(keys, key), write(values, value))
+        [write(keys, key), write(values, value)]
     }
 
     /// Marks the columns of one forward pass as read, after every layer has written them.

@@ -81,6 +81,13 @@ impl ModelConfig {
         let of_layer = 4.0 * hidden + 3.0 * query + 3.0 * key + query + 3.0 * inner;
         (self.num_hidden_layers as f64 * of_layer + 2.0 * hidden) * BYTES_PER_NUMBER
     }
+
+    /// The bytes that training with gradient checkpointing keeps for one token, about: the inputs of all layers, and one layer at work.
+    pub fn checkpointed_bytes_per_token(&self) -> f64 {
+        let layers = self.num_hidden_layers as f64;
+        let inputs = (layers + 2.0) * self.hidden_size as f64 * BYTES_PER_NUMBER;
+        inputs + self.activation_bytes_per_token() / layers
+    }
 }
 
 impl LoraConfig {

@@ -1,5 +1,7 @@
 //! Batched sampling with a key-value cache.
 
+use std::borrow::Cow;
+
 use burn::tensor::Tensor;
 use moslim_kernels::{in_parallel, splits_batches};
 
@@ -80,6 +82,10 @@ pub fn generate_each(
         let batches = <[Vec<u32>]>::chunks(prompts, prompts_at_once).enumerate();
         batches.map(move |(index, batch)| (job, model, index * prompts_at_once * n_samples, batch))
     };
+    let packed: Vec<Cow<'_, CausalLm>> =
+        jobs.iter().map(|(model, prompts)| for_many(model, prompts.len() * n_samples)).collect();
+    let jobs: Vec<(&CausalLm, &[Vec<u32>])> =
+        packed.iter().map(AsRef::as_ref).zip(jobs.iter().map(|(_, prompts)| *prompts)).collect();
     let parts: Vec<(usize, &CausalLm, usize, &[Vec<u32>])> =
         jobs.iter().copied().enumerate().flat_map(parts_of).collect();
     let written = in_parallel(&device, parts, |(job, model, first_row, batch)| {
@@ -88,6 +94,16 @@ pub fn generate_each(
     let mut answers = vec![vec![]; jobs.len()];
     written.into_iter().for_each(|(job, of_part)| answers[job].extend(of_part));
     answers
+}
+
+/// A model that is to write so many answers.
+///
+/// Packing its matrices costs about as much as a token, which pays when every token reads them for several rows.
+fn for_many(model: &CausalLm, n_answers: usize) -> Cow<'_, CausalLm> {
+    match n_answers >= LEAST_ROWS_OF_A_PART {
+        true => Cow::Owned(model.packed()),
+        false => Cow::Borrowed(model),
+    }
 }
 
 /// Samples one answer and shows its tokens so far after each one.

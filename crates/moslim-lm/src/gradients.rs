@@ -5,11 +5,14 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use moslim_kernels::in_parallel_each;
 
+use crate::checkpointing::Recording;
+
 /// The gradient of the sum of `loss` over `parts`, and what else `loss` found about each part.
 ///
 /// Several parts are worked on at once where the device allows it, on replicas of the module whose gradients are added in the order of the parts:
 /// the result does not depend on the number of cores, and few of the gradients exist at once.
 /// A part without loss (`None`) has no gradient.
+/// Models [with gradient checkpointing](crate::CausalLm::with_gradient_checkpointing) keep no activations but the inputs of their layers.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -37,8 +40,16 @@ pub fn sum_gradients<M: Module, P: Send, R: Send>(
     let work = |(weights, part): (M, P)| {
         // Leaves of its own give every part a graph of its own: threads that share a graph would wait for each other.
         let replica = weights.train();
+        let recording = Recording::begin();
         let (loss, found) = loss(&replica, part);
-        (loss.map(|loss| GradientsParams::from_grads(loss.backward(), &replica)), found)
+        let gradients = loss.map(|loss| {
+            let mut sum = GradientsAccumulator::new();
+            recording.backward(loss.backward(), |gradients| {
+                sum.accumulate(&replica, GradientsParams::from_grads(gradients, &replica));
+            });
+            sum.grads()
+        });
+        (gradients, found)
     };
     // A copy, which shares the weights: a reference cannot go to the lanes.
     let module = module.clone();

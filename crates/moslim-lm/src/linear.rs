@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn;
 use burn::tensor::{FloatDType, Tensor};
+use moslim_kernels::PackedMatrix;
 
 use crate::precision::linear;
 
@@ -17,6 +18,9 @@ pub(crate) struct Linear {
     pub bias: Option<Param<Tensor<1>>>,
     /// What is added in low rank.
     pub lora: Option<LowRank>,
+    /// The weight once more, in a model that only writes.
+    #[module(skip)]
+    pub packed: Option<PackedMatrix>,
 }
 
 /// The two factors of a low-rank adapter ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)) and their scale.
@@ -33,13 +37,26 @@ pub(crate) struct LowRank {
 impl Linear {
     /// `x`: `[n, d_in]`, returns: `[n, d_out]`
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let bias = self.bias.as_ref().map(Param::val);
         match &self.lora {
-            None => linear(x, self.weight.val(), bias),
+            None => self.without_lora(x),
             Some(LowRank { a, b, scaling }) => {
-                linear(x.clone(), self.weight.val(), bias) + b.forward(a.forward(x)) * *scaling
+                self.without_lora(x.clone()) + b.forward(a.forward(x)) * *scaling
             }
         }
+    }
+
+    fn without_lora(&self, x: Tensor<2>) -> Tensor<2> {
+        let bias = self.bias.as_ref().map(Param::val);
+        match (self.packed.as_ref().and_then(|packed| packed.product(&x)), bias) {
+            (Some(product), Some(bias)) => product + bias.unsqueeze(),
+            (Some(product), None) => product,
+            (None, bias) => linear(x, self.weight.val(), bias),
+        }
+    }
+
+    /// Packs the weight, which must not change any more.
+    pub(crate) fn pack(&mut self) {
+        self.packed = PackedMatrix::new(&self.weight.val());
     }
 
     /// The same map without adapter: its product joins the weight.

@@ -217,7 +217,7 @@ impl CausalLm {
 
     /// The model with its adapter merged into the weights.
     pub fn merged(&self) -> Self {
-        Self { model: self.model.merged(), lm_head: self.lm_head.clone() }
+        Self { model: self.model.merged(), ..self.clone() }
     }
 }
 

@@ -37,7 +37,7 @@ impl Decoder {
 impl CausalLm {
     /// A copy whose maps are computed in this precision; see [`Decoder::in_precision`].
     pub fn in_precision(&self, precision: Precision) -> Self {
-        Self { model: self.model.in_precision(precision), lm_head: self.lm_head.clone() }
+        Self { model: self.model.in_precision(precision), ..self.clone() }
     }
 }
 

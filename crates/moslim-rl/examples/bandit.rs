@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         free_prompt_coef: 0.0,
         importance_cap: None,
         precision: Precision::F32,
+        gradient_checkpointing: false,
         sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
         optimizer,
     };

@@ -67,6 +67,9 @@ pub struct TrainingConfig {
     /// The numbers in which policy and reference are computed.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether layers compute their activations again in the backward pass instead of keeping them: less memory, a third more arithmetic.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// How answers are sampled; the temperature holds for all log-probabilities.
     pub sampling: SamplingParams,
     /// The optimizer.

@@ -27,6 +27,12 @@ impl Critic {
         Self { trunk: trunk.map(with_parameters_of_its_own), head: Linear { weight, bias } }
     }
 
+    /// The same critic with or without gradient checkpointing in its trunk.
+    pub(crate) fn with_gradient_checkpointing(self, gradient_checkpointing: bool) -> Self {
+        let trunk = self.trunk.map(|trunk| trunk.with_gradient_checkpointing(gradient_checkpointing));
+        Self { trunk, ..self }
+    }
+
     /// The values of the states before the response tokens; 0 at padding. `[n_exchanges, longest]`
     ///
     /// `policy_states` are those of the policy, which are read if there is no other trunk.

@@ -197,6 +197,8 @@ impl Learner {
         let (critic, critic_optimizer) = critic.unzip();
         let critic_optimizer = critic_optimizer.map(|config| Optimizer::new(config, updates));
         let reference = reference.in_precision(config.precision);
+        let policy = policy.with_gradient_checkpointing(config.gradient_checkpointing);
+        let critic = critic.map(|critic| critic.with_gradient_checkpointing(config.gradient_checkpointing));
         Self { config, model: ActorCritic { policy, critic }, reference, optimizer, critic_optimizer }
     }
 

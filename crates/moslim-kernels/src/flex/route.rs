@@ -28,6 +28,16 @@ pub(super) struct Input {
     context: DispatchAutodiffContext,
 }
 
+impl Input {
+    /// `None` for a tensor under autodiff.
+    pub(super) fn into_untracked(self) -> Option<FlexTensor> {
+        match self.primitive {
+            Primitive::Plain(tensor) => Some(tensor),
+            Primitive::Tracked(_) => None,
+        }
+    }
+}
+
 enum Primitive {
     Plain(FlexTensor),
     Tracked(Tracked),

@@ -55,6 +55,16 @@ impl<'a> Matrix<'a> {
         Self { data: &self.data[start..], shape: [rows.len(), self.shape[1]], ..self }
     }
 
+    /// Copies some of the columns into rows of `stride` elements.
+    pub(crate) fn copy_columns(&self, columns: Range<usize>, out: &mut [f32], stride: usize) {
+        assert!(columns.end <= self.shape[1], "columns {columns:?} of a matrix {:?}", self.shape);
+        for (row, out) in out.chunks_mut(stride).take(self.shape[0]).enumerate() {
+            let first = row * self.strides[0] + columns.start * self.strides[1];
+            let elements = self.data[first..].iter().step_by(self.strides[1].max(1));
+            out[..columns.len()].iter_mut().zip(elements).for_each(|(out, element)| *out = *element);
+        }
+    }
+
     /// One row of a matrix whose rows are contiguous.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
@@ -181,6 +191,34 @@ impl<'a> HeadsMut<'a> {
         assert!(row < batch && head < heads, "head [{row}, {head}] of {:?}", self.shape);
         let start = self.start.wrapping_add((row * time * heads + head) * head_dim);
         MatrixMut { start, shape: [time, head_dim], row_stride: heads * head_dim, borrow: PhantomData }
+    }
+}
+
+/// A row-major matrix to write, whose columns different tasks write.
+pub(crate) struct ColumnsMut<'a> {
+    start: *mut f32,
+    shape: [usize; 2],
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it stands for an exclusive slice; its parts are handed out only under the promise of `columns`.
+unsafe impl Sync for ColumnsMut<'_> {}
+
+impl<'a> ColumnsMut<'a> {
+    pub(crate) fn new(data: &'a mut [f32], shape: [usize; 2]) -> Self {
+        assert_eq!(shape[0] * shape[1], data.len(), "a matrix {shape:?}");
+        Self { start: data.as_mut_ptr(), shape, borrow: PhantomData }
+    }
+
+    /// Some of the columns.
+    ///
+    /// # Safety
+    /// No two views of the same column exist at once.
+    pub(crate) unsafe fn columns(&self, columns: Range<usize>) -> MatrixMut<'a> {
+        let [rows, all] = self.shape;
+        assert!(columns.end <= all, "columns {columns:?} of a matrix {:?}", self.shape);
+        let start = self.start.wrapping_add(columns.start);
+        MatrixMut { start, shape: [rows, columns.len()], row_stride: all, borrow: PhantomData }
     }
 }
 

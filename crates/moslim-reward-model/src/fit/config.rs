@@ -22,6 +22,9 @@ pub struct FitConfig {
     /// The numbers in which the backbone is computed.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether layers compute their activations again in the backward pass instead of keeping them: less memory, a third more arithmetic.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// The heads, where [`heads`](Self::heads) does not say otherwise.
     #[serde(default)]
     pub head: HeadConfig,
@@ -64,6 +67,7 @@ impl FitConfig {
             batch_size,
             micro_batch_size: batch_size,
             precision: Precision::F32,
+            gradient_checkpointing: false,
             head: HeadConfig::default(),
             heads: BTreeMap::new(),
             backbone: Backbone::Trained,

@@ -90,6 +90,7 @@ impl<'a> Trainer<'a> {
         seed: u64,
         features: Option<Arc<Features>>,
     ) -> Self {
+        let model = model.with_gradient_checkpointing(config.gradient_checkpointing);
         let items = Items::new(data, model.heads.len(), config);
         let batches = items.order(config, seed);
         let log_variances = match config.loss_aggregation {

@@ -3,7 +3,9 @@
 use burn::tensor::Device;
 use moslim_data::Request;
 use moslim_lm::{SamplingParams, in_parallel};
-use moslim_rl::{Algorithm, KlConfig, PolicyPrompt, ReferencePrompt, RlooConfig, StepStats, TrainingConfig};
+use moslim_rl::{
+    Algorithm, KlConfig, PolicyPrompt, PpoConfig, ReferencePrompt, RlooConfig, StepStats, TrainingConfig,
+};
 
 use super::{algorithms, model, rng, trainer, training};
 
@@ -111,5 +113,20 @@ fn micro_batches_change_nothing_but_speed() {
         train(TrainingConfig { micro_batch_size: 3, ..config() }, asked_arm)
     }) {
         assert_eq!(bits(&parts), bits(&on_one_core));
+    }
+}
+
+#[test]
+fn gradient_checkpointing_changes_nothing_but_memory_and_speed() {
+    // PPO has a value model of its own, whose layers forget as well.
+    for algorithm in [rloo(), Algorithm::Ppo(PpoConfig::default())] {
+        let [kept, forgotten] = [false, true].map(|gradient_checkpointing| {
+            train_by(algorithm.clone(), TrainingConfig { gradient_checkpointing, ..config() }, asked_arm)
+        });
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
+        for (kept, forgotten) in kept.iter().zip(&forgotten).take(5) {
+            assert!(close(kept.loss, forgotten.loss), "{} {}", kept.loss, forgotten.loss);
+            assert!(close(kept.grad_norm, forgotten.grad_norm), "{} {}", kept.grad_norm, forgotten.grad_norm);
+        }
     }
 }

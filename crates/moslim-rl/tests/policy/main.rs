@@ -34,6 +34,7 @@ fn training(num_generations: usize, max_new_tokens: usize) -> TrainingConfig {
         free_prompt_coef: 0.0,
         importance_cap: None,
         precision: Precision::F32,
+        gradient_checkpointing: false,
         sampling: SamplingParams { max_new_tokens, ..SamplingParams::default() },
         optimizer: OptimizerConfig {
             learning_rate: 1e-2,

@@ -215,6 +215,7 @@ fn rloo(config: &ModelConfig, n_prompts: usize) -> impl FnMut() + 'static {
         free_prompt_coef: 0.0,
         importance_cap: None,
         precision: Precision::F32,
+        gradient_checkpointing: false,
         sampling: whole_answers(),
         optimizer: optimizer(),
     };

@@ -79,6 +79,7 @@ struct Training {
     tokens: f64,
     predicted: f64,
     precision: Precision,
+    gradient_checkpointing: bool,
 }
 
 impl Sizes<'_> {
@@ -104,6 +105,7 @@ impl Sizes<'_> {
                 tokens,
                 predicted: tokens,
                 precision: pretraining.training.precision,
+                gradient_checkpointing: pretraining.training.gradient_checkpointing,
             }));
         }
         let conditional = recipe.conditional_sft.as_ref().map(|conditional| &conditional.training);
@@ -118,6 +120,7 @@ impl Sizes<'_> {
                 tokens: n * self.exchange,
                 predicted: n * (self.exchange - self.prompt),
                 precision: sft.precision,
+                gradient_checkpointing: sft.gradient_checkpointing,
             }));
         }
         let fits = match &recipe.data {
@@ -141,6 +144,7 @@ impl Sizes<'_> {
                 tokens: fit.micro_batch_size as f64 * self.exchange,
                 predicted: 0.0,
                 precision: fit.precision,
+                gradient_checkpointing: fit.gradient_checkpointing,
             });
             let weights = training.weights + waiting * reward_model * BYTES_PER_NUMBER;
             stages.push(StagePlan { weights, ..training });
@@ -158,6 +162,7 @@ impl Sizes<'_> {
             tokens: predicted + (n / training.num_generations as f64).ceil() * self.prompt,
             predicted,
             precision: training.precision,
+            gradient_checkpointing: training.gradient_checkpointing,
         });
         let one = self.frozen(reward_model, recipe.reward_model.precision);
         let judge = match recipe.reward_model.uncertainty {
@@ -204,9 +209,21 @@ impl Sizes<'_> {
 
     /// A stage that trains micro-batch by micro-batch, one per lane.
     fn training(&self, training: Training) -> StagePlan {
-        let Training { stage, model, trained, adapters, tokens, predicted, precision } = training;
-        let activations = tokens * self.config.activation_bytes_per_token()
-            + predicted * self.config.vocab_size as f64 * BYTES_PER_NUMBER;
+        let Training {
+            stage,
+            model,
+            trained,
+            adapters,
+            tokens,
+            predicted,
+            precision,
+            gradient_checkpointing,
+        } = training;
+        let of_token = match gradient_checkpointing {
+            true => self.config.checkpointed_bytes_per_token(),
+            false => self.config.activation_bytes_per_token(),
+        };
+        let activations = tokens * of_token + predicted * self.config.vocab_size as f64 * BYTES_PER_NUMBER;
         StagePlan {
             stage,
             // Every micro-batch rounds the layers for itself.

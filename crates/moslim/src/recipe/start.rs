@@ -86,6 +86,9 @@ pub struct SftRecipe {
     /// The numbers in which the model is computed.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether layers compute their activations again in the backward pass instead of keeping them: less memory, a third more arithmetic.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Whether a batch has examples of similar length.
     #[serde(default)]
     pub group_by_length: bool,

@@ -148,6 +148,7 @@ impl<'a> Phase<'a> {
         let per_epoch = examples.len() as f64 / recipe.batch_size.min(examples.len()) as f64;
         let total_steps = (recipe.num_train_epochs * per_epoch).round() as usize;
         let mut optimizer = Optimizer::new(recipe.optimizer.clone(), total_steps);
+        model = model.with_gradient_checkpointing(recipe.gradient_checkpointing);
         let mut progressed = Progressed { steps_done: 0, n_log_lines };
         if let Some((folder, found)) = checkpoints.last::<Progressed>()? {
             (model, optimizer) = load_training(model, optimizer, &folder)?;

@@ -5,5 +5,6 @@ pub mod classification;
 pub mod controllability;
 pub mod dial;
 pub mod overoptimization;
+pub mod pareto;
 pub mod report;
 pub mod stats;

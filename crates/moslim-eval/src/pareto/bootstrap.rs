@@ -1,0 +1,173 @@
+//! How much a hypervolume owes to the choice of prompts.
+
+use rand::Rng;
+use serde::Serialize;
+
+use super::hypervolume::dominated_volume;
+use super::{Place, PointsError, error};
+use crate::stats::{Interval, bootstrap_interval, mean};
+
+/// A hypervolume with its uncertainty over prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct HypervolumeEstimate {
+    /// The hypervolume of the points' mean scores on the prompts given.
+    pub value: f64,
+    /// The mean of the resamples.
+    /// It tends to lie above `value`, as a front takes the best of points that chance has moved.
+    pub mean: f64,
+    /// The 95 % interval of the resamples.
+    pub interval: Interval,
+}
+
+/// [`hypervolume`](super::hypervolume) of points that are means over prompts, with its interval under resampling of the prompts ([Efron 1979]).
+///
+/// Every resample draws prompts with replacement, the same for all points, averages each point's scores over them and computes the hypervolume of these means.
+/// Two methods on the same prompts see the same draws when both are given a generator with the same seed.
+/// All numbers are NaN without prompts, and mean and interval without resamples.
+///
+/// ```
+/// use moslim_eval::pareto::bootstrap_hypervolume;
+/// use rand::{SeedableRng, rngs::ChaCha8Rng};
+///
+/// // Two points, each scored on three prompts for two objectives.
+/// let scores = [
+///     vec![vec![2.0, 1.0], vec![3.0, 1.0], vec![4.0, 1.0]],
+///     vec![vec![1.0, 2.0], vec![1.0, 2.0], vec![1.0, 2.0]],
+/// ];
+/// let mut rng = ChaCha8Rng::seed_from_u64(0);
+/// let volume = bootstrap_hypervolume(&scores, &[0.0, 0.0], 1000, &mut rng)?;
+/// assert_eq!(volume.value, 4.0); // of (3, 1) and (1, 2)
+/// assert_eq!([volume.interval.low, volume.interval.high], [3.0, 5.0]); // the first point is at (2, 1) up to (4, 1)
+/// # Ok::<(), moslim_eval::pareto::PointsError>(())
+/// ```
+///
+/// # Shapes
+/// - `scores`: `[n_points, n_prompts, n_objectives]`
+/// - `reference`: `[n_objectives]`
+///
+/// # Errors
+/// When points differ in their number of prompts, scores in their number of objectives from the reference, there is no objective, or a number is not finite.
+///
+/// [Efron 1979]: https://doi.org/10.1214/aos/1176344552
+pub fn bootstrap_hypervolume(
+    scores: &[Vec<Vec<f64>>],
+    reference: &[f64],
+    resamples: usize,
+    rng: &mut impl Rng,
+) -> Result<HypervolumeEstimate, PointsError> {
+    let n_prompts = check(scores, reference)?;
+    let volume_on = |prompts: &[usize]| {
+        let points: Vec<Vec<f64>> =
+            scores.iter().map(|scores| mean_scores(scores, prompts, reference.len())).collect();
+        dominated_volume(&points, reference)
+    };
+    let mut volumes = Vec::with_capacity(resamples);
+    let interval = bootstrap_interval(n_prompts, resamples, rng, |drawn| {
+        let volume = volume_on(drawn);
+        volumes.push(volume);
+        volume
+    });
+    let all: Vec<usize> = (0..n_prompts).collect();
+    let value = if all.is_empty() { f64::NAN } else { volume_on(&all) };
+    Ok(HypervolumeEstimate { value, mean: mean(&volumes), interval })
+}
+
+/// The mean of the scores on these prompts. `[n_objectives]`
+fn mean_scores(scores: &[Vec<f64>], prompts: &[usize], n_objectives: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; n_objectives];
+    for &prompt in prompts {
+        for (sum, score) in sums.iter_mut().zip(&scores[prompt]) {
+            *sum += score;
+        }
+    }
+    sums.iter().map(|sum| sum / prompts.len() as f64).collect()
+}
+
+/// The number of prompts that all points share.
+fn check(scores: &[Vec<Vec<f64>>], reference: &[f64]) -> Result<usize, PointsError> {
+    error::check(reference, reference.len(), Place::ReferencePoint)?;
+    let n_prompts = scores.first().map_or(0, Vec::len);
+    for (point, scores) in scores.iter().enumerate() {
+        if scores.len() != n_prompts {
+            return Err(PointsError::Prompts { point, found: scores.len(), expected: n_prompts });
+        }
+        error::check_each(scores, reference.len(), |prompt| Place::Scores { point, prompt })?;
+    }
+    Ok(n_prompts)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::ChaCha8Rng};
+
+    use super::*;
+
+    fn estimate(scores: &[Vec<Vec<f64>>], reference: &[f64]) -> Result<HypervolumeEstimate, PointsError> {
+        bootstrap_hypervolume(scores, reference, 4000, &mut ChaCha8Rng::seed_from_u64(1))
+    }
+
+    #[test]
+    fn interval_of_one_point_is_two_standard_errors_wide() {
+        // 200 coin flips of 1 or 3 times a constant height of 2: 4, with a standard error of 2 · sqrt(1 / 200) = 0.1414.
+        let flips: Vec<Vec<f64>> = (0..200).map(|flip| vec![1.0 + f64::from(flip % 2) * 2.0, 2.0]).collect();
+        let volume = estimate(&[flips], &[0.0, 0.0]).unwrap();
+        assert_eq!(volume.value, 4.0);
+        assert!((volume.mean - 4.0).abs() < 0.01, "{volume:?}");
+        assert!((volume.interval.low - 3.723).abs() < 0.03, "{volume:?}");
+        assert!((volume.interval.high - 4.277).abs() < 0.03, "{volume:?}");
+    }
+
+    #[test]
+    fn points_see_the_same_draw() {
+        // The points (x, 1) and (1, 4 - x) fill x + (4 - x) - 1 = 3 whatever the draw makes of x, if it is the same x.
+        let x = |prompt: u32| f64::from(1 + prompt % 3);
+        let wide = (0..16).map(|prompt| vec![x(prompt), 1.0]).collect();
+        let high = (0..16).map(|prompt| vec![1.0, 4.0 - x(prompt)]).collect();
+        let volume = estimate(&[wide, high], &[0.0, 0.0]).unwrap();
+        let interval = Interval { low: 3.0, high: 3.0 };
+        assert_eq!(volume, HypervolumeEstimate { value: 3.0, mean: 3.0, interval });
+    }
+
+    #[test]
+    fn the_mean_of_a_maximum_lies_above_it() {
+        // In one dimension the hypervolume is the larger mean, both near 0.5: E max exceeds max E.
+        let flips = |shift: u32| -> Vec<Vec<f64>> {
+            (0..100).map(|prompt| vec![f64::from((prompt + shift) % 2)]).collect()
+        };
+        let volume = estimate(&[flips(0), flips(1)], &[0.0]).unwrap();
+        // The two means are m and 1 - m, so the volume is ½ + |m - ½|, half-normal: 0.05 · sqrt(2/π) = 0.0399 above.
+        assert_eq!(volume.value, 0.5);
+        assert!((volume.mean - 0.5399).abs() < 0.003, "{volume:?}");
+    }
+
+    #[test]
+    fn no_prompt_or_no_resample_is_null() {
+        let nothing = estimate(&[vec![], vec![]], &[0.0]).unwrap();
+        let json = serde_json::to_string(&nothing).unwrap();
+        assert_eq!(json, r#"{"value":null,"mean":null,"interval":[null,null]}"#);
+        assert!(estimate(&[], &[0.0]).unwrap().value.is_nan());
+        let rng = &mut ChaCha8Rng::seed_from_u64(0);
+        let once = bootstrap_hypervolume(&[vec![vec![2.0]]], &[0.0], 0, rng).unwrap();
+        assert_eq!(once.value, 2.0);
+        assert!(once.mean.is_nan() && once.interval.low.is_nan());
+    }
+
+    #[test]
+    fn scores_of_different_shape_or_without_a_number_are_refused() {
+        let message = |scores: &[Vec<Vec<f64>>]| estimate(scores, &[0.0, 0.0]).unwrap_err().to_string();
+        let fine = vec![vec![1.0, 1.0], vec![2.0, 2.0]];
+        assert_eq!(
+            message(&[fine.clone(), vec![vec![1.0, 1.0]]]),
+            "point 1 has scores of 1 prompts, expected 2"
+        );
+        assert_eq!(
+            message(&[fine.clone(), vec![vec![1.0], vec![1.0, 1.0]]]),
+            "point 1 on prompt 0 has 1 objectives, expected 2"
+        );
+        assert_eq!(
+            message(&[vec![vec![f64::NAN, 1.0]]]),
+            "point 0 on prompt 0 is NaN in objective 0, expected a finite number"
+        );
+        assert_eq!(estimate(&[fine], &[]).unwrap_err().to_string(), "the reference point has no objective");
+    }
+}

@@ -10,9 +10,9 @@ pub(crate) use transposed::multiply_transposed;
 
 use super::simd::InstructionSet;
 use super::view::{Matrix, MatrixMut};
-use vector::Vector;
 #[cfg(target_arch = "x86_64")]
 use vector::{__m128, __m256, __m512};
+use vector::{Base, Vector};
 
 /// `out = scale · a · b`. The rows of `b` are contiguous.
 pub(crate) fn multiply(a: Matrix, b: Matrix, scale: f32, out: MatrixMut) {
@@ -72,7 +72,7 @@ impl Product {
     /// The processor has the instruction set.
     unsafe fn run(self, set: InstructionSet) {
         match set {
-            // SAFETY: `new` checked the extents; plain numbers need no instruction set.
+            // SAFETY: `new` checked the extents; every processor of the architecture has this set.
             InstructionSet::Portable => unsafe { portable(self) },
             // SAFETY: as above, and the caller's promise.
             #[cfg(target_arch = "x86_64")]
@@ -139,13 +139,22 @@ impl Product {
     }
 }
 
+/// Sixteen sums of plain numbers; on 64-bit Arm, whose every processor has thirty-two registers of four, 8 × 3 registers of sums.
+///
 /// # Safety
 /// The product's pointers cover its extents.
 unsafe fn portable(product: Product) {
     // SAFETY: the caller's promise.
     unsafe {
-        let first = product.strips::<f32, 4, 4>(0);
-        product.strips::<f32, 4, 1>(first);
+        if cfg!(target_arch = "aarch64") {
+            let first = product.strips::<Base, 8, 3>(0);
+            let first = product.strips::<Base, 8, 2>(first);
+            let first = product.strips::<Base, 8, 1>(first);
+            product.strips::<f32, 8, 1>(first);
+        } else {
+            let first = product.strips::<f32, 4, 4>(0);
+            product.strips::<f32, 4, 1>(first);
+        }
     }
 }
 

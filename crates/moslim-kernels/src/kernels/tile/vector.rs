@@ -1,11 +1,20 @@
 //! Vector registers of the instruction sets.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::super::simd::add_lanes;
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 #[cfg(target_arch = "x86_64")]
 pub(super) use std::arch::x86_64::{__m128, __m256, __m512};
+
+/// The widest register that every processor of the target architecture has.
+#[cfg(target_arch = "aarch64")]
+pub(super) type Base = float32x4_t;
+/// The widest register that every processor of the target architecture has, as far as this crate uses it.
+#[cfg(not(target_arch = "aarch64"))]
+pub(super) type Base = f32;
 
 /// One vector register.
 ///
@@ -53,7 +62,7 @@ impl Vector for f32 {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
     ($register:ty, $width:literal, $splat:ident, $load:ident, $store:ident, $multiply_add:ident) => {
         impl Vector for $register {
@@ -100,3 +109,13 @@ vector!(__m128, 4, _mm_set1_ps, _mm_loadu_ps, _mm_storeu_ps, _mm_fmadd_ps);
 vector!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps);
 #[cfg(target_arch = "x86_64")]
 vector!(__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps);
+#[cfg(target_arch = "aarch64")]
+vector!(float32x4_t, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, vfmaq_f32_of);
+
+/// `a · b + c`, with the arguments in the order of the other sets.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn vfmaq_f32_of(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+    // SAFETY: every processor of the architecture has it.
+    unsafe { vfmaq_f32(c, a, b) }
+}

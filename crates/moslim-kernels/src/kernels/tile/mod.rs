@@ -10,9 +10,9 @@ pub(crate) use transposed::multiply_transposed;
 
 use super::simd::InstructionSet;
 use super::view::{Matrix, MatrixMut};
-use vector::Vector;
 #[cfg(target_arch = "x86_64")]
 use vector::{__m128, __m256, __m512};
+use vector::{Base, Vector};
 
 /// `out = scale · a · b`. The rows of `b` are contiguous.
 pub(crate) fn multiply(a: Matrix, b: Matrix, scale: f32, out: MatrixMut) {
@@ -72,7 +72,7 @@ impl Product {
     /// The processor has the instruction set.
     unsafe fn run(self, set: InstructionSet) {
         match set {
-            // SAFETY: `new` checked the extents; plain numbers need no instruction set.
+            // SAFETY: `new` checked the extents; every processor of the architecture has this set.
             InstructionSet::Portable => unsafe { portable(self) },
             // SAFETY: as above, and the caller's promise.
             #[cfg(target_arch = "x86_64")]
@@ -91,15 +91,15 @@ impl Product {
             unsafe {
                 let mut row = 0;
                 while row + ROWS <= self.rows {
-                    self.tile::<V, ROWS, REGISTERS>(row, first);
+                    self.tile::<V, ROWS, REGISTERS, 1>(row, first);
                     row += ROWS;
                 }
                 while row + 2 <= self.rows {
-                    self.tile::<V, 2, REGISTERS>(row, first);
+                    self.tile::<V, 2, REGISTERS, 2>(row, first);
                     row += 2;
                 }
                 if row < self.rows {
-                    self.tile::<V, 1, REGISTERS>(row, first);
+                    self.tile::<V, 1, REGISTERS, 4>(row, first);
                 }
             }
             first += REGISTERS * V::WIDTH;
@@ -108,28 +108,36 @@ impl Product {
     }
 
     /// `ROWS` rows and `REGISTERS` vectors of columns, all sums in registers.
+    ///
+    /// Few rows have too few sums to keep the processor busy, as each has to wait for its last addition.
+    /// They take turns between `PARTS` sums for every element, which are added at the end.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize>(self, row: usize, column: usize) {
+    unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PARTS: usize>(
+        self,
+        row: usize,
+        column: usize,
+    ) {
         // SAFETY: the caller keeps rows and columns inside the product, whose pointers cover them.
         unsafe {
-            let mut sums = [[V::splat(0.0); REGISTERS]; ROWS];
+            let mut parts = [[[V::splat(0.0); REGISTERS]; ROWS]; PARTS];
             let a = self.a.add(row * self.a_strides[0]);
             let b = self.b.add(column);
-            for k in 0..self.inner {
-                let mut b_row = [V::splat(0.0); REGISTERS];
-                for (j, vector) in b_row.iter_mut().enumerate() {
-                    *vector = V::load(b.add(k * self.b_row_stride + j * V::WIDTH));
-                }
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let factor = V::splat(*a.add(i * self.a_strides[0] + k * self.a_strides[1]));
-                    for (sum, vector) in sums.iter_mut().zip(b_row) {
-                        *sum = sum.add_product(factor, vector);
-                    }
+            let whole = self.inner - self.inner % PARTS;
+            for first in (0..whole).step_by(PARTS) {
+                for (part, sums) in parts.iter_mut().enumerate() {
+                    self.add_outer_product(a, b, first + part, sums);
                 }
             }
-            let scale = V::splat(self.scale);
-            for (i, sums) in sums.into_iter().enumerate() {
-                for (j, sum) in sums.into_iter().enumerate() {
+            for k in whole..self.inner {
+                self.add_outer_product(a, b, k, &mut parts[0]);
+            }
+            let (one, scale) = (V::splat(1.0), V::splat(self.scale));
+            for i in 0..ROWS {
+                for j in 0..REGISTERS {
+                    let mut sum = parts[0][i][j];
+                    for part in &parts[1..] {
+                        sum = sum.add_product(one, part[i][j]);
+                    }
                     let out = self.out.add((row + i) * self.out_row_stride + column + j * V::WIDTH);
                     let before = if self.accumulate { V::load(out) } else { V::splat(0.0) };
                     before.add_product(scale, sum).store(out);
@@ -137,15 +145,48 @@ impl Product {
             }
         }
     }
+
+    /// Adds column `k` of the rows at `a` times row `k` of the columns at `b`.
+    #[inline(always)]
+    unsafe fn add_outer_product<V: Vector, const ROWS: usize, const REGISTERS: usize>(
+        self,
+        a: *const f32,
+        b: *const f32,
+        k: usize,
+        sums: &mut [[V; REGISTERS]; ROWS],
+    ) {
+        // SAFETY: as `tile`.
+        unsafe {
+            let mut b_row = [V::splat(0.0); REGISTERS];
+            for (j, vector) in b_row.iter_mut().enumerate() {
+                *vector = V::load(b.add(k * self.b_row_stride + j * V::WIDTH));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let factor = V::splat(*a.add(i * self.a_strides[0] + k * self.a_strides[1]));
+                for (sum, vector) in sums.iter_mut().zip(b_row) {
+                    *sum = sum.add_product(factor, vector);
+                }
+            }
+        }
+    }
 }
 
+/// Sixteen sums of plain numbers; on 64-bit Arm, whose every processor has thirty-two registers of four, 8 × 3 registers of sums.
+///
 /// # Safety
 /// The product's pointers cover its extents.
 unsafe fn portable(product: Product) {
     // SAFETY: the caller's promise.
     unsafe {
-        let first = product.strips::<f32, 4, 4>(0);
-        product.strips::<f32, 4, 1>(first);
+        if cfg!(target_arch = "aarch64") {
+            let first = product.strips::<Base, 8, 3>(0);
+            let first = product.strips::<Base, 8, 2>(first);
+            let first = product.strips::<Base, 8, 1>(first);
+            product.strips::<f32, 8, 1>(first);
+        } else {
+            let first = product.strips::<f32, 4, 4>(0);
+            product.strips::<f32, 4, 1>(first);
+        }
     }
 }
 
@@ -193,9 +234,17 @@ mod tests {
 
     #[test]
     fn every_instruction_set_gives_the_product_of_three_loops() {
-        for (rows, inner, columns) in
-            [(1, 5, 1), (3, 24, 65), (9, 1, 47), (17, 12, 24), (8, 64, 63), (4, 0, 5)]
-        {
+        for (rows, inner, columns) in [
+            (1, 5, 1),
+            (1, 7, 40),
+            (2, 5, 33),
+            (1, 3, 24),
+            (3, 24, 65),
+            (9, 1, 47),
+            (17, 12, 24),
+            (8, 64, 63),
+            (4, 0, 5),
+        ] {
             let (a_data, b_data) = (integers(inner * rows, 5), integers(inner * columns, 3));
             let before = integers(rows * columns, 4);
             for set in InstructionSet::available() {

@@ -1,6 +1,5 @@
 //! `cargo xtask bench compare`: our side and its twin in Python, in turns, and what their times and memory come to.
 
-mod side;
 mod summary;
 
 use std::fs;
@@ -10,9 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use self::side::{Execution, Side};
 use self::summary::{Rounds, Row, table};
-use crate::steps::Step;
+use crate::side::{Execution, Side, Works};
 
 /// The arguments of `cargo xtask bench compare`.
 #[derive(Debug, Args)]
@@ -58,13 +56,10 @@ pub fn compare(arguments: &CompareArguments, root: &Path) -> Result<ExitCode> {
         let names = WORKS.map(|(name, _)| name).join(", ");
         anyhow::bail!("--work {unknown}: expected one of {names}");
     }
-    let build = Step::cargo("bench --workspace --bench works --no-run");
-    if crate::steps::run(&[build], root)? != ExitCode::SUCCESS {
-        return Ok(ExitCode::FAILURE);
-    }
+    let works = Works::build(root)?;
     let measure = |work: &str, model: &str| {
         eprintln!("{work} of {model}");
-        rounds(work, model, arguments, root)
+        rounds(&works, work, model, arguments, root)
     };
     let product = measure(PRODUCT, "llama-7m")?;
     let rate = product.best_rate();
@@ -88,8 +83,15 @@ pub fn compare(arguments: &CompareArguments, root: &Path) -> Result<ExitCode> {
 }
 
 /// Every execution of one work by both sides, which take turns in beginning.
-fn rounds(work: &str, model: &str, arguments: &CompareArguments, root: &Path) -> Result<Rounds> {
-    let mut ours = Side::start(ours(work, model, root))?;
+fn rounds(
+    works: &Works,
+    work: &str,
+    model: &str,
+    arguments: &CompareArguments,
+    root: &Path,
+) -> Result<Rounds> {
+    let (name, settings) = as_ours(work);
+    let mut ours = Side::start(works.command(name, model, &settings))?;
     let mut theirs = match &arguments.python {
         Some(python) => Some(Side::start(theirs(python, work, model, root))?),
         None => None,
@@ -108,12 +110,12 @@ fn rounds(work: &str, model: &str, arguments: &CompareArguments, root: &Path) ->
     Ok(rounds)
 }
 
-fn ours(work: &str, model: &str, root: &Path) -> std::process::Command {
-    let step = Step::cargo("bench --quiet --workspace --bench works --")
-        .arguments(["--work", work, "--model", model]);
-    let mut command = step.command();
-    command.current_dir(root);
-    command
+/// What our side calls a work.
+fn as_ours(work: &str) -> (&str, Vec<String>) {
+    match work.strip_prefix("generate-") {
+        Some(prompts) => ("generate", vec![format!("prompts={prompts}")]),
+        None => (work, vec![]),
+    }
 }
 
 fn theirs(python: &Path, work: &str, model: &str, root: &Path) -> std::process::Command {

@@ -3,6 +3,9 @@
 //! It starts cargo and links nothing of the workspace, so it builds in seconds and never waits for Burn.
 
 mod compare;
+mod growth;
+mod numbers;
+mod side;
 mod steps;
 mod tasks;
 
@@ -13,6 +16,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::compare::CompareArguments;
+use crate::growth::GrowthArguments;
 use crate::tasks::TrainArguments;
 
 #[derive(Debug, Parser)]
@@ -27,7 +31,7 @@ enum Task {
     },
     /// Run everything that continuous integration runs.
     Ci,
-    /// Measure the speed of every crate, or compare whole pieces of work with PyTorch.
+    /// Measure the speed of every crate, whole pieces of work beside PyTorch, or how time and memory grow.
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
         /// Run only the benchmarks whose name contains this.
@@ -43,6 +47,8 @@ enum Task {
 enum BenchTask {
     /// Execute every piece of work in turns with a twin in Python, and print ratios.
     Compare(CompareArguments),
+    /// Execute pieces of work at growing sizes, and print how time and memory grow beside what is expected.
+    Growth(GrowthArguments),
 }
 
 fn main() -> Result<ExitCode> {
@@ -52,6 +58,7 @@ fn main() -> Result<ExitCode> {
         Task::Test { filter } => steps::run(&[tasks::test(filter)], &root),
         Task::Ci => steps::run(&tasks::ci(&root)?, &root),
         Task::Bench { task: Some(BenchTask::Compare(arguments)), .. } => compare::compare(&arguments, &root),
+        Task::Bench { task: Some(BenchTask::Growth(arguments)), .. } => growth::growth(&arguments, &root),
         Task::Bench { filter, .. } => steps::run(&[tasks::bench(filter)], &root),
         Task::Docs => {
             let code = steps::run(&[tasks::docs()], &root)?;

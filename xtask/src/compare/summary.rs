@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::side::{Execution, Ready};
+use crate::numbers::{bytes, median, seconds};
+use crate::side::{Execution, Ready};
 
 /// All executions of one work.
 pub struct Rounds {
@@ -84,16 +85,6 @@ impl Rounds {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
-    }
-}
-
 impl Row {
     /// The keys of the results.
     pub fn to_json(&self) -> Value {
@@ -119,9 +110,8 @@ pub fn table(rows: &[Row]) -> String {
     ];
     for row in rows {
         let amount = |value: f64| match row.unit {
-            "bytes" => format!("{:.0} MB", value / 1e6),
-            _ if value < 1.0 => format!("{:.1} ms", value * 1e3),
-            _ => format!("{value:.2} s"),
+            "bytes" => bytes(value),
+            _ => seconds(value),
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
         lines.push(format!(
@@ -142,7 +132,7 @@ mod tests {
     use super::*;
 
     fn rounds() -> Rounds {
-        let ready = Ready { floating_point_operations: 4e9, least_bytes: Some(50.0) };
+        let ready = Ready { floating_point_operations: 4e9, least_bytes: Some(50.0), ..Ready::default() };
         let execution = |seconds, peak| Execution { seconds, base_bytes: Some(60.0), peak_bytes: Some(peak) };
         let mut rounds = Rounds::new(&ready);
         for (ours, theirs) in [(2.0, 3.0), (1.0, 4.0), (4.0, 4.0)] {

@@ -1,13 +1,12 @@
-//! Every piece of work: what it executes, and what it takes at least.
+//! Every piece of work: what it executes, what it takes at least, and how that grows.
 
-use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use moslim_data::{Objective, ObjectiveSchema, Request};
 use moslim_kernels::token_logprobs;
 use moslim_lm::{
-    CausalLm, Exchange, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Precision, SamplingParams,
-    Stops, TokenRng, generate, sft_gradients,
+    BYTES_PER_NUMBER, CausalLm, Exchange, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Precision,
+    SamplingParams, Stops, TokenRng, generate, n_lanes, sft_gradients,
 };
 use moslim_reward_model::{HeadConfig, MultiHeadRewardModel};
 use moslim_rl::{
@@ -16,26 +15,19 @@ use moslim_rl::{
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-/// The names of all works.
-pub const NAMES: [&str; 7] = ["matmul", "train", "generate-16", "generate-64", "rloo", "score", "logprobs"];
-
-/// How much of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
-    /// What is measured.
-    Full,
-    /// Enough to see that it runs.
-    Tiny,
-}
+use crate::arithmetic::Arithmetic;
+use crate::shape::Shape;
 
 /// A piece of work, prepared.
 pub struct Work {
     /// Weights of the model.
-    pub parameters: usize,
+    pub parameters: f64,
     /// Additions and multiplications that nobody gets around.
     pub floating_point_operations: f64,
     /// Bytes of weights, gradients and moments, where the work has a training in it.
     pub least_bytes: Option<f64>,
+    /// Bytes that it takes beyond the model and its inputs, about: what they depend on, and how.
+    pub expected_bytes: f64,
     execute: Box<dyn FnMut()>,
 }
 
@@ -46,94 +38,34 @@ impl Work {
     }
 }
 
-/// Prepares the work with this name.
-pub fn prepare(name: &str, config: &ModelConfig, size: Size) -> Result<Work> {
-    let arithmetic = Arithmetic::of(config);
-    let rows = |full| if size == Size::Full { full } else { 4 };
-    let (floating_point_operations, least_bytes, execute): (f64, Option<f64>, Box<dyn FnMut()>) = match name {
-        "matmul" => {
-            let n = if size == Size::Full { 1024 } else { 16 };
-            (2.0 * f64::from(n).powi(3), None, Box::new(matmul(n as usize)))
-        }
-        "train" => {
-            let (rows, length) = (rows(16), 128);
-            let needed = 3.0 * rows as f64 * arithmetic.reading(length, length);
-            (needed, Some(16.0 * arithmetic.parameters), Box::new(train(config, rows, length)))
-        }
-        "generate-16" | "generate-64" => {
-            let rows = rows(if name == "generate-16" { 16 } else { 64 });
-            let needed = rows as f64 * (arithmetic.reading(PROMPT, 0) + arithmetic.writing(PROMPT, ANSWER));
-            (needed, None, Box::new(generation(config, rows)))
-        }
-        "rloo" => {
-            let prompts = rows(16);
-            let answers = (prompts * SIBLINGS) as f64;
-            // Answers to a prompt share its reading; the reference reads once, the update counts three times.
-            let prompt = prompts as f64 * arithmetic.reading(PROMPT, 0);
-            let answer = answers * arithmetic.writing(PROMPT, ANSWER);
-            // Policy, reference, gradients and two moments.
-            (5.0 * (prompt + answer), Some(20.0 * arithmetic.parameters), Box::new(rloo(config, prompts)))
-        }
-        "score" => {
-            let lengths: Vec<usize> =
-                (0..rows(256)).map(|i| if size == Size::Full { 20 + i * 97 % 381 } else { 3 + i }).collect();
-            let needed = lengths.iter().map(|&length| arithmetic.reading(length, 0)).sum();
-            (needed, None, Box::new(score(config, lengths)))
-        }
-        "logprobs" => {
-            let (tokens, vocabulary) = if size == Size::Full { (2048, 151_936) } else { (8, 100) };
-            let needed = 2.0 * (tokens * vocabulary * config.hidden_size) as f64;
-            (needed, None, Box::new(logprobs(config.hidden_size, tokens, vocabulary)))
-        }
-        _ => bail!("no work {name}, expected one of {}", NAMES.join(", ")),
-    };
-    let parameters = arithmetic.parameters as usize;
-    Ok(Work { parameters, floating_point_operations, least_bytes, execute })
+/// Prepares the work with this name, whose shape it must be.
+///
+/// # Panics
+/// If it is none of the known names.
+pub fn prepare(name: &str, config: &ModelConfig, shape: &Shape) -> Work {
+    let size = |dimension: &str| shape.get(dimension);
+    match name {
+        "matmul" => matmul(size("n")),
+        "train" => train(config, size("rows"), size("length")),
+        "generate" => generation(config, size("prompts"), size("samples")),
+        "rloo" => rloo(config, size("prompts"), size("samples")),
+        "score" => score(config, size("answers"), size("longest"), size("objectives")),
+        "logprobs" => logprobs(config.hidden_size, size("tokens"), size("vocabulary")),
+        "logprobs-gradient" => logprobs_gradient(config.hidden_size, size("tokens"), size("vocabulary")),
+        _ => panic!("{name} has a shape, so it is known"),
+    }
 }
 
-/// Tokens of prompts and answers, and answers to a prompt.
+/// Tokens of prompts and answers.
 const PROMPT: usize = 32;
 const ANSWER: usize = 64;
-const SIBLINGS: usize = 4;
 
-/// What reading takes, in additions and multiplications.
-struct Arithmetic {
-    parameters: f64,
-    /// Of all layers, for a token.
-    layers: f64,
-    /// Of the vocabulary matrix, for a token whose successor is predicted.
-    vocabulary: f64,
-    /// Of attention, for a token and one that it sees.
-    seen: f64,
-}
+/// Answers of a micro-batch.
+const MICRO_BATCH: usize = 16;
 
-impl Arithmetic {
-    fn of(config: &ModelConfig) -> Self {
-        let (width, layers) = (config.hidden_size as f64, config.num_hidden_layers as f64);
-        let heads_width = (config.num_attention_heads * config.head_dim()) as f64;
-        let keys_width = (config.key_heads() * config.head_dim()) as f64;
-        let maps = width * (2.0 * heads_width + 2.0 * keys_width + 3.0 * config.intermediate_size as f64);
-        let vocabulary = width * config.vocab_size as f64;
-        let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
-        Self {
-            parameters: layers * (maps + 2.0 * width) + width + matrices * vocabulary,
-            layers: 2.0 * layers * maps,
-            vocabulary: 2.0 * vocabulary,
-            seen: 4.0 * layers * heads_width,
-        }
-    }
-
-    /// A sequence from its beginning, of which the last tokens predict their successor.
-    fn reading(&self, length: usize, predicting: usize) -> f64 {
-        let n = length as f64;
-        n * self.layers + predicting as f64 * self.vocabulary + n * (n + 1.0) / 2.0 * self.seen
-    }
-
-    /// An answer behind a prompt that was read, every token of which is predicted.
-    fn writing(&self, prompt: usize, answer: usize) -> f64 {
-        let whole = self.reading(prompt + answer, answer);
-        whole - self.reading(prompt, 0)
-    }
+/// Micro-batches, or parts of a batch, that are at work at once.
+fn lanes() -> usize {
+    n_lanes(&Device::default())
 }
 
 fn rng() -> ChaCha8Rng {
@@ -163,26 +95,41 @@ fn optimizer() -> OptimizerConfig {
     }
 }
 
-fn matmul(n: usize) -> impl FnMut() + 'static {
+fn matmul(n: usize) -> Work {
     let matrix = || Tensor::<2>::random([n, n], Distribution::Normal(0.0, 1.0), &Device::default());
     let (a, b) = (matrix(), matrix());
-    move || {
-        let product = a.clone().matmul(b.clone()).into_data();
-        assert_eq!(product.num_elements(), n * n);
+    Work {
+        parameters: 0.0,
+        floating_point_operations: 2.0 * (n as f64).powi(3),
+        least_bytes: None,
+        expected_bytes: BYTES_PER_NUMBER * (n as f64).powi(2),
+        execute: Box::new(move || {
+            let product = a.clone().matmul(b.clone()).into_data();
+            assert_eq!(product.num_elements(), n * n);
+        }),
     }
 }
 
 /// Forward, backward and AdamW over rows of which every token is predicted.
-fn train(config: &ModelConfig, rows: usize, length: usize) -> impl FnMut() + 'static {
-    let rows = tokens(config, rows, length + 1);
+fn train(config: &ModelConfig, n_rows: usize, length: usize) -> Work {
+    let arithmetic = Arithmetic::of(config);
+    let rows = tokens(config, n_rows, length + 1);
     let mut trained = Some((model(config), Optimizer::new(optimizer(), usize::MAX)));
-    move || {
-        let (model, mut optimizer) = trained.take().expect("it was put back");
-        let batch: Vec<Exchange<'_>> =
-            rows.iter().map(|row| Exchange { prompt: &row[..1], response: &row[1..] }).collect();
-        let (gradients, loss) = sft_gradients(&model, &batch, rows.len() / 2, Precision::F32);
-        assert!(loss.is_finite());
-        trained = Some((optimizer.step(model, gradients).0, optimizer));
+    Work {
+        parameters: arithmetic.parameters,
+        floating_point_operations: 3.0 * n_rows as f64 * arithmetic.reading(length, length),
+        least_bytes: Some(arithmetic.per_weight(4.0)),
+        // Gradients and two moments, and what the backward pass needs of every token.
+        expected_bytes: arithmetic.per_weight(3.0)
+            + (n_rows * length) as f64 * config.activation_bytes_per_token(),
+        execute: Box::new(move || {
+            let (model, mut optimizer) = trained.take().expect("it was put back");
+            let batch: Vec<Exchange<'_>> =
+                rows.iter().map(|row| Exchange { prompt: &row[..1], response: &row[1..] }).collect();
+            let (gradients, loss) = sft_gradients(&model, &batch, rows.len().div_ceil(2), Precision::F32);
+            assert!(loss.is_finite());
+            trained = Some((optimizer.step(model, gradients).0, optimizer));
+        }),
     }
 }
 
@@ -190,23 +137,39 @@ fn whole_answers() -> SamplingParams {
     SamplingParams { max_new_tokens: ANSWER, ..SamplingParams::default() }
 }
 
-/// One answer to every prompt.
-fn generation(config: &ModelConfig, rows: usize) -> impl FnMut() + 'static {
-    let (model, prompts) = (model(config).valid(), tokens(config, rows, PROMPT));
-    move || {
-        let answers =
-            generate(&model, &prompts, 1, &whole_answers(), &Stops::default(), &TokenRng::new(0, 0));
-        assert!(answers.iter().all(|answer| answer.tokens.len() == ANSWER));
+/// What the caches of so many answers hold when they end.
+fn cache_bytes(config: &ModelConfig, n_answers: usize) -> f64 {
+    (n_answers * (PROMPT + ANSWER)) as f64 * config.cache_bytes_per_token()
+}
+
+/// Answers to every prompt.
+fn generation(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
+    let arithmetic = Arithmetic::of(config);
+    let (model, prompts) = (model(config).valid(), tokens(config, n_prompts, PROMPT));
+    let n_answers = n_prompts * n_samples;
+    let reading = n_prompts as f64 * arithmetic.reading(PROMPT, 0);
+    Work {
+        parameters: arithmetic.parameters,
+        floating_point_operations: reading + n_answers as f64 * arithmetic.writing(PROMPT, ANSWER),
+        least_bytes: None,
+        expected_bytes: cache_bytes(config, n_answers),
+        execute: Box::new(move || {
+            let rng = TokenRng::new(0, 0);
+            let answers = generate(&model, &prompts, n_samples, &whole_answers(), &Stops::default(), &rng);
+            assert_eq!(answers.len(), n_answers);
+            assert!(answers.iter().all(|answer| answer.tokens.len() == ANSWER));
+        }),
     }
 }
 
 /// A whole step of RLOO: sampling, reference, update.
-fn rloo(config: &ModelConfig, n_prompts: usize) -> impl FnMut() + 'static {
+fn rloo(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
+    let arithmetic = Arithmetic::of(config);
     let training = TrainingConfig {
-        num_generations: SIBLINGS,
+        num_generations: n_samples,
         num_iterations: 1,
         num_mini_batches: 1,
-        micro_batch_size: 16,
+        micro_batch_size: MICRO_BATCH,
         missing_eos: MissingEos::Keep,
         reward_clip_range: None,
         entropy_coef: 0.0,
@@ -230,41 +193,122 @@ fn rloo(config: &ModelConfig, n_prompts: usize) -> impl FnMut() + 'static {
         tokens,
     };
     let prompts: Vec<PolicyPrompt> = tokens(config, n_prompts, PROMPT).into_iter().map(prompt).collect();
+    let n_answers = n_prompts * n_samples;
+    // Answers to a prompt share its reading; the reference reads once, the update counts three times.
+    let prompt = n_prompts as f64 * arithmetic.reading(PROMPT, 0);
+    let answer = n_answers as f64 * arithmetic.writing(PROMPT, ANSWER);
+    let updated = n_answers.min(lanes() * MICRO_BATCH) * ANSWER;
     let mut step = 0;
-    move || {
-        let mut reward = |_: &PolicyPrompt, answer: &[u32]| f64::from(answer[0] % 7);
-        step += 1;
-        let done = trainer.step(&prompts, &mut reward, &TokenRng::new(0, step)).expect("it does not fail");
-        assert_eq!(done.stats.n_answers, n_prompts * SIBLINGS);
+    Work {
+        parameters: arithmetic.parameters,
+        floating_point_operations: 5.0 * (prompt + answer),
+        // Policy, reference, gradients and two moments.
+        least_bytes: Some(arithmetic.per_weight(5.0)),
+        // Sampling is over when the update begins, which holds a few micro-batches at once.
+        expected_bytes: arithmetic.per_weight(4.0)
+            + cache_bytes(config, n_answers).max(updated as f64 * config.activation_bytes_per_token()),
+        execute: Box::new(move || {
+            let mut reward = |_: &PolicyPrompt, answer: &[u32]| f64::from(answer[0] % 7);
+            step += 1;
+            let done =
+                trainer.step(&prompts, &mut reward, &TokenRng::new(0, step)).expect("it does not fail");
+            assert_eq!(done.stats.n_answers, n_answers);
+        }),
     }
 }
 
-/// Outputs of three heads, twelve classes in all, for answers of many lengths.
-fn score(config: &ModelConfig, lengths: Vec<usize>) -> impl FnMut() + 'static {
-    let objectives = [("helpfulness", 4), ("honesty", 4), ("harmlessness", 1)];
-    let objectives = objectives.map(|(name, highest)| Objective::with_scale(name, 0, highest));
-    let schema = ObjectiveSchema::new(objectives.to_vec()).expect("the names differ");
-    let heads = [HeadConfig::default(), HeadConfig::default(), HeadConfig::default()];
+/// Outputs of heads with five, five and two classes, and so on, for answers of many lengths.
+fn score(config: &ModelConfig, n_answers: usize, longest: usize, n_objectives: usize) -> Work {
+    let arithmetic = Arithmetic::of(config);
+    let highest = |index: usize| [4, 4, 1][index % 3];
+    let objectives =
+        (0..n_objectives).map(|index| Objective::with_scale(format!("objective_{index}"), 0, highest(index)));
+    let schema = ObjectiveSchema::new(objectives.collect()).expect("the names differ");
+    let heads = vec![HeadConfig::default(); n_objectives];
     let start = model(config).valid();
     let model = MultiHeadRewardModel::new(&start, config.hidden_size, &schema, &heads, &mut rng());
-    let mut rows = tokens(config, lengths.len(), *lengths.iter().max().expect("there are answers"));
+    let lengths: Vec<usize> = (0..n_answers).map(|i| 20 + i * 97 % (longest - 19)).collect();
+    let mut rows = tokens(config, n_answers, longest);
     rows.iter_mut().zip(&lengths).for_each(|(row, &length)| row.truncate(length));
-    move || {
-        let answers: Vec<Exchange<'_>> =
-            rows.iter().map(|row| Exchange { prompt: &row[..1], response: &row[1..] }).collect();
-        assert_eq!(model.outputs(&answers).len(), rows.len());
+    let n_classes: usize = schema.n_levels().into_iter().sum();
+    let of_heads = 2.0 * (config.hidden_size * n_classes) as f64;
+    let part = (ROWS_OF_A_PART * longest).min(CELLS_OF_A_PART);
+    let together = lengths.iter().sum::<usize>().min(lanes() * part);
+    Work {
+        parameters: arithmetic.parameters,
+        floating_point_operations: lengths
+            .iter()
+            .map(|&length| arithmetic.reading(length, 0) + of_heads)
+            .sum(),
+        least_bytes: None,
+        // The widest that a layer makes of a token, its gate and what it multiplies.
+        expected_bytes: BYTES_PER_NUMBER * (together * 3 * config.intermediate_size) as f64,
+        execute: Box::new(move || {
+            let answers: Vec<Exchange<'_>> =
+                rows.iter().map(|row| Exchange { prompt: &row[..1], response: &row[1..] }).collect();
+            let outputs = model.outputs(&answers);
+            assert_eq!((outputs.len(), outputs[0].len()), (rows.len(), n_objectives));
+        }),
     }
+}
+
+/// Answers, and tokens, that scoring reads together.
+const ROWS_OF_A_PART: usize = 64;
+const CELLS_OF_A_PART: usize = 8192;
+
+/// Rows and numbers of logits that log-probabilities have at once.
+const ROWS_OF_LOGITS: usize = 512;
+const MOST_LOGITS: usize = 1 << 23;
+
+/// Logits that a backward pass finds kept; of more it computes all again.
+const KEPT_LOGITS: usize = 1 << 24;
+
+/// Hidden states, a vocabulary matrix, and the tokens that are asked for.
+fn logprob_inputs(
+    width: usize,
+    n_tokens: usize,
+    vocabulary: usize,
+    device: &Device,
+) -> (Tensor<2>, Tensor<2>, Tensor<1, Int>) {
+    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 0.02), device);
+    let chosen: Vec<i32> = (0..n_tokens).map(|i| (i * 7919 % vocabulary) as i32).collect();
+    let chosen = Tensor::<1, Int>::from_ints(chosen.as_slice(), device);
+    (random([n_tokens, width]), random([width, vocabulary]), chosen)
 }
 
 /// Log-probabilities of chosen tokens under a large vocabulary.
-fn logprobs(width: usize, n_tokens: usize, vocabulary: usize) -> impl FnMut() + 'static {
-    let device = Device::default();
-    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 0.02), &device);
-    let (states, matrix) = (random([n_tokens, width]), random([width, vocabulary]));
-    let chosen: Vec<i32> = (0..n_tokens).map(|i| (i * 7919 % vocabulary) as i32).collect();
-    let chosen = Tensor::<1, Int>::from_ints(chosen.as_slice(), &device);
-    move || {
-        let (logprobs, _) = token_logprobs(states.clone(), matrix.clone(), chosen.clone(), 1.0);
-        assert!(logprobs.sum().into_scalar::<f32>().is_finite());
+fn logprobs(width: usize, n_tokens: usize, vocabulary: usize) -> Work {
+    let (states, matrix, chosen) = logprob_inputs(width, n_tokens, vocabulary, &Device::default());
+    let logits = (n_tokens.min(ROWS_OF_LOGITS) * vocabulary).min(MOST_LOGITS);
+    Work {
+        parameters: 0.0,
+        floating_point_operations: 2.0 * (n_tokens * vocabulary * width) as f64,
+        least_bytes: None,
+        expected_bytes: BYTES_PER_NUMBER * logits as f64,
+        execute: Box::new(move || {
+            let (logprobs, _) = token_logprobs(states.clone(), matrix.clone(), chosen.clone(), 1.0);
+            assert!(logprobs.sum().into_scalar::<f32>().is_finite());
+        }),
+    }
+}
+
+/// The same with the gradients of hidden states and vocabulary matrix.
+fn logprobs_gradient(width: usize, n_tokens: usize, vocabulary: usize) -> Work {
+    let device = Device::default().autodiff();
+    let (states, matrix, chosen) = logprob_inputs(width, n_tokens, vocabulary, &device);
+    let (states, matrix) = (states.require_grad(), matrix.require_grad());
+    let all_logits = n_tokens * vocabulary;
+    let chunk = (n_tokens.min(ROWS_OF_LOGITS) * vocabulary).min(MOST_LOGITS);
+    let logits = if all_logits <= KEPT_LOGITS { all_logits } else { chunk };
+    Work {
+        parameters: 0.0,
+        floating_point_operations: 6.0 * (all_logits * width) as f64,
+        least_bytes: None,
+        expected_bytes: BYTES_PER_NUMBER * (logits + width * (n_tokens + vocabulary)) as f64,
+        execute: Box::new(move || {
+            let (logprobs, _) = token_logprobs(states.clone(), matrix.clone(), chosen.clone(), 1.0);
+            let gradients = logprobs.sum().backward();
+            assert_eq!(matrix.grad(&gradients).expect("it is trained").dims(), [width, vocabulary]);
+        }),
     }
 }

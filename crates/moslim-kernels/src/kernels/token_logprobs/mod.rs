@@ -83,9 +83,10 @@ impl TokenLogprobs<'_> {
     pub(crate) fn forward(&self, keep_logits: bool) -> Statistics {
         let [n_tokens, _, n_vocabulary] = self.dims();
         let chunk_rows = self.chunk_rows();
+        // The largest first: an allocator that cut the small ones from where it lay the last time would have to find it a new place.
+        let mut buffer = vec![0.0; if keep_logits { n_tokens } else { chunk_rows } * n_vocabulary];
         let mut out = vec![0.0; 2 * n_tokens];
         let mut logsumexp = vec![0.0; n_tokens];
-        let mut buffer = vec![0.0; if keep_logits { n_tokens } else { chunk_rows } * n_vocabulary];
         for first in (0..n_tokens).step_by(chunk_rows) {
             let rows = first..n_tokens.min(first + chunk_rows);
             let kept = if keep_logits { first } else { 0 };

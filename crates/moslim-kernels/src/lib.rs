@@ -65,6 +65,34 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
     composed::rms_norm(x, weight, epsilon)
 }
 
+/// A linear map with a low-rank adapter beside it: `x·W + s·(x·A)·B` ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)).
+///
+/// # Shapes
+/// - `x`: `[n, d_in]`, `weight`: `[d_in, d_out]`, returns: `[n, d_out]`
+/// - `a`: `[d_in, rank]`, `b`: `[rank, d_out]`
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let matrix = |numbers| Tensor::<2>::from_floats(numbers, &device);
+/// let (x, weight) = (matrix([[1.0, 2.0]]), matrix([[1.0, 0.0], [0.0, 1.0]]));
+/// let (a, b) = (Tensor::from_floats([[3.0], [4.0]], &device), Tensor::from_floats([[1.0, 10.0]], &device));
+/// // x·A = 11
+/// let out = moslim_kernels::lora_linear(x, weight, a, b, 0.5);
+/// assert_eq!(out.into_data().to_vec::<f32>().unwrap(), [1.0 + 5.5, 2.0 + 55.0]);
+/// ```
+pub fn lora_linear(x: Tensor<2>, weight: Tensor<2>, a: Tensor<2>, b: Tensor<2>, scaling: f64) -> Tensor<2> {
+    let ([_, d_in], [_, d_out], [_, rank]) = (x.dims(), weight.dims(), a.dims());
+    assert_eq!(weight.dims(), [d_in, d_out], "lora_linear: weight for x {:?}", x.dims());
+    assert_eq!(a.dims(), [d_in, rank], "lora_linear: a for x {:?}", x.dims());
+    assert_eq!(b.dims(), [rank, d_out], "lora_linear: b for a {:?} and weight {:?}", a.dims(), weight.dims());
+    #[cfg(feature = "flex")]
+    if let Some(mapped) = flex::lora_linear(&x, &weight, &a, &b, scaling) {
+        return mapped;
+    }
+    composed::lora_linear(x, weight, a, b, scaling)
+}
+
 /// Rotary position embedding in the rotate-half form of Hugging Face's Llama ([Su et al. 2021](https://arxiv.org/abs/2104.09864)).
 ///
 /// No gradient flows into `cos` and `sin`.

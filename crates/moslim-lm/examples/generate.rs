@@ -28,14 +28,10 @@ fn main() -> Result<(), LmError> {
     let exchanges: Vec<Exchange> =
         examples.iter().map(|(prompt, response)| Exchange { prompt, response }).collect();
     let settings = OptimizerConfig {
-        learning_rate: 1e-2,
         warmup_ratio: 0.1,
         lr_scheduler_type: LrSchedule::Cosine,
-        adam_beta1: 0.9,
         adam_beta2: 0.95,
-        adam_epsilon: 1e-8,
-        weight_decay: 0.0,
-        max_grad_norm: 1.0,
+        ..OptimizerConfig::new(1e-2)
     };
     let mut optimizer = Optimizer::new(settings, STEPS);
     for step in 0..STEPS {

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn;
 use burn::tensor::{FloatDType, Tensor};
-use moslim_kernels::PackedMatrix;
+use moslim_kernels::{PackedMatrix, lora_linear};
 
 use crate::precision::linear;
 
@@ -40,7 +40,15 @@ impl Linear {
         match &self.lora {
             None => self.without_lora(x),
             Some(LowRank { a, b, scaling }) => {
-                self.without_lora(x.clone()) + b.forward(a.forward(x)) * *scaling
+                let weight = self.weight.val();
+                if self.packed.is_some() || weight.dtype() != x.dtype() {
+                    return self.without_lora(x.clone()) + b.forward(a.forward(x)) * *scaling;
+                }
+                let mapped = lora_linear(x, weight, a.weight.val(), b.weight.val(), *scaling);
+                match &self.bias {
+                    Some(bias) => mapped + bias.val().unsqueeze(),
+                    None => mapped,
+                }
             }
         }
     }

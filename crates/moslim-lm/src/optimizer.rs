@@ -40,6 +40,20 @@ pub struct OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// A constant learning rate, PyTorch's decays and ε, no weight decay, and gradients of a norm of at most 1, as TRL trains.
+    pub fn new(learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            warmup_ratio: 0.0,
+            lr_scheduler_type: LrSchedule::Constant,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+        }
+    }
+
     /// The learning rate of a step, counted from 0, of a run of `total` steps.
     pub fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
         let warmup = (self.warmup_ratio * total as f64).round();

@@ -67,8 +67,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Exchange, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Padding, load_weights,
-        response_logprobs, sft_gradients,
+        Exchange, ModelConfig, Optimizer, OptimizerConfig, Padding, load_weights, response_logprobs,
+        sft_gradients,
     };
 
     fn model(name: &str) -> CausalLm {
@@ -131,16 +131,7 @@ mod tests {
 
     #[test]
     fn steps_smaller_than_a_rounding_add_up_in_the_master_weights() {
-        let config = OptimizerConfig {
-            learning_rate: 1e-5,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        };
+        let config = OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-5) };
         let loss = |precision: Precision| {
             let mut optimizer = Optimizer::new(config.clone(), 60);
             let mut model = model("tiny-llama3");

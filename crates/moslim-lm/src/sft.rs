@@ -34,7 +34,7 @@ mod tests {
     use rand::rngs::ChaCha8Rng;
 
     use super::*;
-    use crate::{LrSchedule, ModelConfig, Optimizer, OptimizerConfig};
+    use crate::{ModelConfig, Optimizer, OptimizerConfig};
 
     #[test]
     fn micro_batches_change_nothing_but_speed() {
@@ -44,16 +44,7 @@ mod tests {
         let tokens: Vec<u32> = (0..60).map(|i| i * 7 % 50).collect();
         let exchange = |i: usize| Exchange { prompt: &tokens[i..i + 4], response: &tokens[3 * i..5 * i + 2] };
         let exchanges: Vec<Exchange<'_>> = (0..7).map(exchange).collect();
-        let settings = OptimizerConfig {
-            learning_rate: 1e-2,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1e9,
-        };
+        let settings = OptimizerConfig { adam_beta2: 0.95, max_grad_norm: 1e9, ..OptimizerConfig::new(1e-2) };
         let losses = |micro_batch_size| {
             let (gradients, loss) = sft_gradients(&model, &exchanges, micro_batch_size, Precision::F32);
             let (model, norm) = Optimizer::new(settings.clone(), 1).step(model.clone(), gradients);

@@ -94,14 +94,11 @@ mod tests {
 
     fn optimizer() -> Optimizer {
         let config = OptimizerConfig {
-            learning_rate: 1e-2,
             warmup_ratio: 0.2,
             lr_scheduler_type: LrSchedule::Cosine,
-            adam_beta1: 0.9,
             adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
             weight_decay: 0.1,
-            max_grad_norm: 1.0,
+            ..OptimizerConfig::new(1e-2)
         };
         Optimizer::new(config, 10)
     }

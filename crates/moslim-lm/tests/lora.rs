@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use moslim_lm::{
-    CausalLm, Exchange, LoraConfig, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Padding, Precision,
+    CausalLm, Exchange, LoraConfig, ModelConfig, Optimizer, OptimizerConfig, Padding, Precision,
     SamplingParams, Stops, TargetModules, TokenRng, generate, load_weights, save_weights, sft_gradients,
 };
 use rand::SeedableRng;
@@ -96,19 +96,8 @@ fn a_new_adapter_changes_nothing_until_it_is_trained_and_its_base_never_changes(
     let before = last_logits(&start.valid(), &row);
     assert_eq!(last_logits(&model.valid(), &row), before);
 
-    let mut optimizer = Optimizer::new(
-        OptimizerConfig {
-            learning_rate: 1e-2,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.999,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.1,
-            max_grad_norm: 1.0,
-        },
-        20,
-    );
+    let mut optimizer =
+        Optimizer::new(OptimizerConfig { weight_decay: 0.1, ..OptimizerConfig::new(1e-2) }, 20);
     let exchanges = [Exchange { prompt: &row[..4], response: &row[4..] }];
     let mut losses = Vec::new();
     for _ in 0..20 {

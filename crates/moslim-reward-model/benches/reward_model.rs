@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use moslim_data::{Objective, ObjectiveSchema};
-use moslim_lm::{CausalLm, LrSchedule, ModelConfig, OptimizerConfig};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig};
 use moslim_reward_model::{
     Backbone, FitConfig, HeadConfig, HeadKind, Isotonic, LabeledExchange, Labels, MultiHeadRewardModel,
     Target, Trainer, TrainingSet, fit_cumulative, fit_temperature, fit_vector_scaling,
@@ -42,16 +42,7 @@ fn model(kind: HeadKind) -> MultiHeadRewardModel {
 }
 
 fn fit_step(criterion: &mut Criterion) {
-    let optimizer = OptimizerConfig {
-        learning_rate: 1e-4,
-        warmup_ratio: 0.0,
-        lr_scheduler_type: LrSchedule::Constant,
-        adam_beta1: 0.9,
-        adam_beta2: 0.95,
-        adam_epsilon: 1e-8,
-        weight_decay: 0.01,
-        max_grad_norm: 1.0,
-    };
+    let optimizer = OptimizerConfig { adam_beta2: 0.95, weight_decay: 0.01, ..OptimizerConfig::new(1e-4) };
     let data = TrainingSet { answers: answers(4 * BATCH), pairs: vec![] };
     let mut group = criterion.benchmark_group("fit step");
     group.sample_size(10);

@@ -33,14 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = CausalLm::new(&config, &mut rng, &device);
     let model = MultiHeadRewardModel::new(&start, config.hidden_size, &schema, &heads, &mut rng);
     let optimizer = OptimizerConfig {
-        learning_rate: 3e-3,
         warmup_ratio: 0.05,
         lr_scheduler_type: LrSchedule::Linear,
-        adam_beta1: 0.9,
         adam_beta2: 0.95,
-        adam_epsilon: 1e-8,
         weight_decay: 0.01,
-        max_grad_norm: 1.0,
+        ..OptimizerConfig::new(3e-3)
     };
     let fit_config = FitConfig { micro_batch_size: 8, ..FitConfig::new(1.0, 16, optimizer) };
     let model = fit(model, &examples, &fit_config, 0, |step| {

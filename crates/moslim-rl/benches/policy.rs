@@ -7,9 +7,7 @@ use std::hint::black_box;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use moslim_data::Request;
-use moslim_lm::{
-    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
-};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng};
 use moslim_rl::ops::{
     PreferenceLoss, ResponseMask, clipped_surrogate_loss, clipped_value_loss, forward_divergence, gae,
     group_advantages, rloo_advantages, whiten,
@@ -114,16 +112,7 @@ fn training() -> TrainingConfig {
         precision: Precision::F32,
         gradient_checkpointing: false,
         sampling: SamplingParams { max_new_tokens: ANSWER_TOKENS, ..SamplingParams::default() },
-        optimizer: OptimizerConfig {
-            learning_rate: 1e-4,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        },
+        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-4) },
     }
 }
 

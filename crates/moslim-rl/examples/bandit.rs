@@ -2,9 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{
-    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
-};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng};
 use moslim_rl::{
     Algorithm, BestOfNConfig, GrpoConfig, MissingEos, OnlineDpoConfig, PolicyPrompt, PolicyTrainer,
     PpoConfig, ReferencePrompt, RlooConfig, TrainingConfig,
@@ -16,16 +14,7 @@ const STEPS: usize = 20;
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let optimizer = OptimizerConfig {
-        learning_rate: 1e-2,
-        warmup_ratio: 0.0,
-        lr_scheduler_type: LrSchedule::Constant,
-        adam_beta1: 0.9,
-        adam_beta2: 0.95,
-        adam_epsilon: 1e-8,
-        weight_decay: 0.0,
-        max_grad_norm: 1.0,
-    };
+    let optimizer = OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) };
     let config = TrainingConfig {
         num_generations: 4,
         num_iterations: 1,

@@ -4,6 +4,7 @@
 //! `route` takes tensors apart and puts them together, `storage` gives kernels views of the memory, and there is one file per operation with its step of the backward pass.
 
 mod attention;
+mod lora_linear;
 mod packed_matrix;
 mod rms_norm;
 mod rope;
@@ -13,6 +14,7 @@ mod swiglu;
 mod token_logprobs;
 
 pub(crate) use attention::causal_attention;
+pub(crate) use lora_linear::lora_linear;
 pub(crate) use packed_matrix::{pack, packed_product};
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope::rope;

@@ -2,7 +2,7 @@
 
 use crate::support::{Sample, check};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use moslim_kernels::{causal_attention, rms_norm, rope, swiglu, token_logprobs};
+use moslim_kernels::{causal_attention, lora_linear, rms_norm, rope, swiglu, token_logprobs};
 
 #[test]
 fn swiglu_agrees() {
@@ -21,6 +21,25 @@ fn rms_norm_agrees() {
     {
         let inputs = [Sample::new(shape, scale, 3), Sample::new([1, 1, 1, shape[3]], 1.0, 4)];
         check(|x| rms_norm(x[0].clone(), x[1].clone().reshape([-1]), 1e-5), &inputs);
+    }
+}
+
+#[test]
+fn lora_linear_agrees() {
+    for ([n, d_in, d_out, rank], scale) in
+        [([33, 17, 9, 4], 1.0), ([1, 1, 1, 1], 1.0), ([130, 64, 70, 8], 1.0), ([5, 3, 40, 3], 80.0)]
+    {
+        let inputs = [
+            Sample::new([1, 1, n, d_in], scale, 21),
+            Sample::new([1, 1, d_in, d_out], 1.0, 22),
+            Sample::new([1, 1, d_in, rank], 1.0, 23),
+            Sample::new([1, 1, rank, d_out], 1.0, 24),
+        ];
+        let flat = |x: &Tensor<4>| x.clone().squeeze_dims::<2>(&[0, 1]);
+        check(
+            |x| lora_linear(flat(&x[0]), flat(&x[1]), flat(&x[2]), flat(&x[3]), 1.7).unsqueeze::<4>(),
+            &inputs,
+        );
     }
 }
 

@@ -131,7 +131,7 @@ fn level_weights(answers: &[LabeledExchange], n_heads: usize) -> Vec<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use moslim_lm::{LrSchedule, OptimizerConfig};
+    use moslim_lm::OptimizerConfig;
 
     use super::*;
     use crate::Target;
@@ -147,16 +147,7 @@ mod tests {
     }
 
     fn config(sampling: Sampling, class_weights: ClassWeights) -> FitConfig {
-        let optimizer = OptimizerConfig {
-            learning_rate: 1e-3,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.999,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        };
+        let optimizer = OptimizerConfig::new(1e-3);
         FitConfig { sampling, class_weights, ..FitConfig::new(1.0, 4, optimizer) }
     }
 

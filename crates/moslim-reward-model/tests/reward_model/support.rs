@@ -46,14 +46,11 @@ pub fn fresh(heads: &[HeadConfig; 2]) -> (MultiHeadRewardModel, ModelConfig) {
 
 pub fn config(epochs: f64) -> FitConfig {
     let optimizer = OptimizerConfig {
-        learning_rate: 5e-3,
         warmup_ratio: 0.05,
         lr_scheduler_type: LrSchedule::Linear,
-        adam_beta1: 0.9,
         adam_beta2: 0.95,
-        adam_epsilon: 1e-8,
         weight_decay: 0.01,
-        max_grad_norm: 1.0,
+        ..OptimizerConfig::new(5e-3)
     };
     FitConfig { micro_batch_size: 8, ..FitConfig::new(epochs, 16, optimizer) }
 }

@@ -10,7 +10,7 @@ mod resume;
 use burn::tensor::Device;
 use moslim_data::Request;
 use moslim_lm::{
-    CausalLm, Generated, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
+    CausalLm, Generated, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
 };
 use moslim_rl::{
     Algorithm, BestOfNConfig, GrpoConfig, KlConfig, MissingEos, OnlineDpoConfig, PolicyPrompt, PolicyTrainer,
@@ -36,16 +36,7 @@ fn training(num_generations: usize, max_new_tokens: usize) -> TrainingConfig {
         precision: Precision::F32,
         gradient_checkpointing: false,
         sampling: SamplingParams { max_new_tokens, ..SamplingParams::default() },
-        optimizer: OptimizerConfig {
-            learning_rate: 1e-2,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        },
+        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
     }
 }
 

@@ -5,8 +5,8 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use moslim_data::{Objective, ObjectiveSchema, Request};
 use moslim_kernels::token_logprobs;
 use moslim_lm::{
-    BYTES_PER_NUMBER, CausalLm, Exchange, LrSchedule, ModelConfig, Optimizer, OptimizerConfig, Precision,
-    SamplingParams, Stops, TokenRng, generate, n_lanes, sft_gradients,
+    BYTES_PER_NUMBER, CausalLm, Exchange, ModelConfig, Optimizer, OptimizerConfig, Precision, SamplingParams,
+    Stops, TokenRng, generate, n_lanes, sft_gradients,
 };
 use moslim_reward_model::{HeadConfig, MultiHeadRewardModel};
 use moslim_rl::{
@@ -61,7 +61,7 @@ const PROMPT: usize = 32;
 const ANSWER: usize = 64;
 
 /// Answers of a micro-batch.
-const MICRO_BATCH: usize = 16;
+const MICRO_BATCH: usize = 8;
 
 /// Micro-batches, or parts of a batch, that are at work at once.
 fn lanes() -> usize {
@@ -83,16 +83,7 @@ fn tokens(config: &ModelConfig, rows: usize, length: usize) -> Vec<Vec<u32>> {
 }
 
 fn optimizer() -> OptimizerConfig {
-    OptimizerConfig {
-        learning_rate: 1e-5,
-        warmup_ratio: 0.0,
-        lr_scheduler_type: LrSchedule::Constant,
-        adam_beta1: 0.9,
-        adam_beta2: 0.999,
-        adam_epsilon: 1e-8,
-        weight_decay: 0.0,
-        max_grad_norm: 1.0,
-    }
+    OptimizerConfig::new(1e-5)
 }
 
 fn matmul(n: usize) -> Work {

@@ -25,14 +25,11 @@ pub struct Found {
 
 pub fn optimizer(learning_rate: f64) -> OptimizerConfig {
     OptimizerConfig {
-        learning_rate,
         warmup_ratio: 0.05,
         lr_scheduler_type: LrSchedule::Linear,
-        adam_beta1: 0.9,
         adam_beta2: 0.95,
-        adam_epsilon: 1e-8,
         weight_decay: 0.01,
-        max_grad_norm: 1.0,
+        ..OptimizerConfig::new(learning_rate)
     }
 }
 

@@ -112,8 +112,16 @@ fn causal_attention(criterion: &mut Criterion) {
 fn decode(criterion: &mut Criterion) {
     let device = Device::flex();
     let mut group = criterion.benchmark_group("causal_attention/decode");
-    for [batch, n_heads, key_time, head_dim] in [[256, 4, 100, 24], [16, 8, 200, 32]] {
-        let cache = || random([batch, n_heads, 256, head_dim], &device).narrow(2, 0, key_time);
+    for [batch, n_heads, key_time, head_dim] in [
+        [256, 4, 100, 24],
+        [16, 8, 200, 32],
+        [32, 8, 96, 32],
+        [32, 8, 96, 64],
+        [32, 8, 1000, 32],
+        [32, 8, 1000, 64],
+    ] {
+        let capacity = usize::next_power_of_two(key_time);
+        let cache = || random([batch, n_heads, capacity, head_dim], &device).narrow(2, 0, key_time);
         let (query, key, value) = (random([batch, n_heads, 1, head_dim], &device), cache(), cache());
         let starts: Vec<usize> = (0..batch).map(|row| row % 20).collect();
         for (form, form_name) in FORMS.into_iter().enumerate() {

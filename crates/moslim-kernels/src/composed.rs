@@ -18,6 +18,10 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
 
 /// [`rope`](crate::rope) from ordinary tensor operations.
 pub fn rope(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    if x.shape().num_elements() == 0 {
+        // A zero in the shapes below would mean something else.
+        return x;
+    }
     let half = x.dims()[3] / 2;
     let (cos, sin) = (cos.unsqueeze_dim::<4>(1), sin.unsqueeze_dim::<4>(1));
     let (first, second) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
@@ -32,6 +36,10 @@ const MASKED: f64 = -1e30;
 /// [`causal_attention`](crate::causal_attention) from ordinary tensor operations.
 pub fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, starts: &[usize]) -> Tensor<4> {
     let ([batch, heads, time, head_dim], [_, key_heads, key_time, _]) = (query.dims(), key.dims());
+    if query.shape().num_elements() == 0 {
+        // As above; the result has the query's shape.
+        return query;
+    }
     let device = query.device();
     let per_head = |x: Tensor<4>| match heads / key_heads {
         1 => x,

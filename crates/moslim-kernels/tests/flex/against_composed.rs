@@ -162,10 +162,31 @@ fn flipped_tensors_agree() {
     assert!(fused.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6));
 }
 
+/// No rows, no tokens: nothing is computed and nothing fails, with autodiff and without.
 #[test]
 fn empty_tensors_stay_empty() {
-    let x = Tensor::<2>::zeros([0, 7], &Device::flex());
-    assert_eq!(swiglu(x.clone(), x).dims(), [0, 7]);
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        let empty = |shape: [usize; 4]| Tensor::<4>::zeros(shape, &device);
+        assert_eq!(swiglu(empty([0, 1, 2, 7]), empty([0, 1, 2, 7])).dims(), [0, 1, 2, 7]);
+        assert_eq!(rms_norm(empty([1, 0, 2, 7]), Tensor::ones([7], &device), 1e-5).dims(), [1, 0, 2, 7]);
+        for [batch, heads, time] in [[0, 2, 5], [2, 0, 5], [2, 3, 0]] {
+            let table = Tensor::<3>::ones([batch, time, 2], &device);
+            let rotated = rope(empty([batch, heads, time, 4]), table.clone(), table);
+            assert_eq!(rotated.dims(), [batch, heads, time, 4]);
+        }
+        for [batch, time, key_time] in [[0, 5, 5], [0, 1, 9], [2, 0, 0], [2, 0, 9]] {
+            let keys = empty([batch, 1, key_time, 4]);
+            for starts in [vec![], vec![key_time; batch]] {
+                let attended =
+                    causal_attention(empty([batch, 2, time, 4]), keys.clone(), keys.clone(), &starts);
+                assert_eq!(attended.dims(), [batch, 2, time, 4]);
+            }
+        }
+        let tokens = Tensor::<1, Int>::zeros([0], &Device::flex());
+        let (logprobs, entropies) =
+            token_logprobs(Tensor::zeros([0, 3], &device), Tensor::ones([3, 5], &device), tokens, 1.0);
+        assert_eq!((logprobs.dims(), entropies.dims()), ([0], [0]));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Largest accepted error of values and gradients, relative to the largest element.
-const TOLERANCE: f64 = 1e-5;
+pub const TOLERANCE: f64 = 1e-5;
 
 /// Numbers for a tensor.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ impl Sample {
         Self { numbers, shape }
     }
 
-    fn tensor(&self, device: &Device, dtype: DType) -> Tensor<4> {
+    pub fn tensor(&self, device: &Device, dtype: DType) -> Tensor<4> {
         Tensor::from_data(TensorData::new(self.numbers.clone(), self.shape), (device, dtype))
     }
 }
@@ -62,11 +62,15 @@ impl Loss {
 }
 
 fn weigh(out: Tensor<4>) -> Tensor<1> {
-    let weights = (0..out.shape().num_elements()).map(|i| (i * 7919 % 101) as f64 / 50.0 - 1.0).collect();
-    let weights = Sample { numbers: weights, shape: out.dims() };
+    let weights = Sample { numbers: weights(out.shape().num_elements()), shape: out.dims() };
     // Weights in the output's own device context and number type.
     let weights = weights.tensor(&out.device(), out.dtype());
     (out * weights).sum()
+}
+
+/// The gradient of a loss: every element has its own.
+pub fn weights(n: usize) -> Vec<f64> {
+    (0..n).map(|i| (i * 7919 % 101) as f64 / 50.0 - 1.0).collect()
 }
 
 struct Outcome {
@@ -104,23 +108,23 @@ fn place(tensor: Tensor<4>, memory: Memory) -> Tensor<4> {
     }
 }
 
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// The largest difference, relative to the largest expected element.
-fn error(actual: &[f64], expected: &[f64]) -> f64 {
+/// The largest difference, relative to the largest expected element or to `least`.
+pub fn error(actual: &[f64], expected: &[f64], least: f64) -> f64 {
     assert_eq!(actual.len(), expected.len());
     assert!(actual.iter().all(|x| x.is_finite()), "not finite");
-    let scale = expected.iter().fold(1e-30f64, |scale, x| scale.max(x.abs()));
+    let scale = expected.iter().fold(least, |scale, x| scale.max(x.abs()));
     actual.iter().zip(expected).fold(0.0f64, |error, (x, y)| error.max((x - y).abs())) / scale
 }
 
 fn assert_close(what: &str, actual: &Outcome, expected: &Outcome) {
-    let value_error = error(&actual.value, &expected.value);
+    let value_error = error(&actual.value, &expected.value, 1e-30);
     assert!(value_error <= TOLERANCE, "{what}: value off by {value_error:e}");
     for (input, (actual, expected)) in actual.gradients.iter().zip(&expected.gradients).enumerate() {
-        let gradient_error = error(actual, expected);
+        let gradient_error = error(actual, expected, 1e-30);
         assert!(gradient_error <= TOLERANCE, "{what}: gradient of input {input} off by {gradient_error:e}");
     }
 }
@@ -144,7 +148,7 @@ pub fn check(operation: impl Fn(&[Tensor<4>]) -> Tensor<4>, inputs: &[Sample]) {
     let expected =
         operation(&inputs.iter().map(|input| input.tensor(&plain, DType::F64)).collect::<Vec<_>>());
     let actual = operation(&inputs.iter().map(|input| input.tensor(&plain, DType::F32)).collect::<Vec<_>>());
-    let plain_error = error(&numbers(actual), &numbers(expected));
+    let plain_error = error(&numbers(actual), &numbers(expected), 1e-30);
     assert!(plain_error <= TOLERANCE, "plain: value off by {plain_error:e}");
 }
 
@@ -196,7 +200,7 @@ fn check_mixed(
             .collect();
         let gradients = loss.of(operation(&tensors)).backward();
         let gradient = numbers(tensors[tracked].grad(&gradients).expect("a gradient"));
-        let gradient_error = error(&gradient, &expected.gradients[tracked]);
+        let gradient_error = error(&gradient, &expected.gradients[tracked], 1e-30);
         assert!(
             gradient_error <= TOLERANCE,
             "{loss:?}, only input {tracked} tracked: gradient off by {gradient_error:e}"

@@ -6,8 +6,10 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernels;
 mod parallel;
+mod softmax;
 
 pub use parallel::{in_parallel, in_parallel_each, n_lanes, splits_batches};
+pub use softmax::{SoftmaxWeights, softmax_weights};
 
 use burn::tensor::{Int, Tensor};
 

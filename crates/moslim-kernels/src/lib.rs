@@ -7,9 +7,11 @@ mod flex;
 mod kernels;
 mod packed_matrix;
 mod parallel;
+mod softmax;
 
 pub use packed_matrix::PackedMatrix;
 pub use parallel::{in_parallel, in_parallel_each, n_lanes, splits_batches};
+pub use softmax::{SoftmaxWeights, softmax_weights};
 
 use burn::tensor::{Int, Tensor};
 

@@ -11,6 +11,9 @@ use moslim_lm::{
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
+/// The vocabularies of sampling: of a small model, and of Qwen2.
+const VOCABULARIES: [usize; 2] = [4096, 152_064];
+
 const PROMPTS: usize = 8;
 const SAMPLES: usize = 8;
 const PROMPT_TOKENS: u32 = 28;
@@ -42,5 +45,23 @@ fn benchmark(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, benchmark);
+/// Generation with a model so narrow that most of the time goes into drawing tokens; ids carry the vocabulary.
+fn sampling(criterion: &mut Criterion) {
+    let device = Device::default();
+    for vocabulary in VOCABULARIES {
+        let config = ModelConfig::small(vocabulary, 2, 2, 1, 1);
+        let model = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(0), &device);
+        let prompts = vec![vec![1, 2, 3]];
+        for (name, top_p) in [("all tokens", 1.0), ("nucleus", 0.9)] {
+            let params = SamplingParams { max_new_tokens: 8, top_p, ..SamplingParams::default() };
+            let sample = || generate(&model, &prompts, 1, &params, &Stops::default(), &TokenRng::new(0, 0));
+            assert_eq!(sample()[0].tokens.len(), 8);
+            criterion.bench_function(&format!("sampling from {name}/{vocabulary}"), |bencher| {
+                bencher.iter(|| black_box(sample()));
+            });
+        }
+    }
+}
+
+criterion_group!(benches, benchmark, sampling);
 criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! From the logits of a position to one token.
 
+use moslim_kernels::{SoftmaxWeights, softmax_weights};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -136,24 +137,29 @@ pub(crate) fn draw(
     uniform: impl FnOnce() -> f64,
 ) -> (u32, f32) {
     // A model that is broken gives no distribution; what it then says is its first token, certain of nothing.
-    if !logits.iter().any(|logit| logit.is_finite()) || logits.iter().any(|logit| logit.is_nan()) {
+    // Both are asked of every logit, which is many times faster than to stop at the first one.
+    let (any_finite, any_nan) =
+        logits.iter().fold((false, false), |(finite, nan), z| (finite | z.is_finite(), nan | z.is_nan()));
+    if !any_finite || any_nan {
         return (0, f32::NAN);
     }
     let greedy = params.temperature == 0.0;
     let temperature = if greedy { 1.0 } else { params.temperature as f32 };
     let penalised = penalise(logits, params.repetition_penalty as f32, seen);
-    let own = Weights::new(logits, temperature);
-    let weights = penalised.as_deref().map(|logits| Weights::new(logits, temperature));
-    let weights = weights.as_ref().unwrap_or(&own);
+    let own = softmax_weights(logits, temperature);
+    let softmax = penalised.as_deref().map(|logits| softmax_weights(logits, temperature));
+    let SoftmaxWeights { weights, total, highest } = softmax.as_ref().unwrap_or(&own);
     let token = match greedy {
-        true => weights.best,
-        false if params.keeps_all(logits.len()) => {
-            pick(weights.values.iter().copied(), weights.total * uniform())
+        true => {
+            let logits = penalised.as_deref().unwrap_or(logits);
+            logits.iter().position(|z| z == highest).unwrap_or(0)
         }
+        false if params.keeps_all(logits.len()) => pick(weights, total * uniform()),
         false => {
-            let kept = weights.kept(params);
-            let total: f64 = kept.iter().map(|&token| f64::from(weights.values[token])).sum();
-            kept[pick(kept.iter().map(|&token| weights.values[token]), total * uniform())]
+            let kept = kept(weights, params);
+            let weights: Vec<f32> = kept.iter().map(|&token| weights[token]).collect();
+            let total: f64 = weights.iter().copied().map(f64::from).sum();
+            kept[pick(&weights, total * uniform())]
         }
     };
     let logprob = f64::from((logits[token] - own.highest) / temperature) - own.total.ln();
@@ -172,67 +178,66 @@ fn penalise(logits: &[f32], penalty: f32, seen: &[&[u32]]) -> Option<Vec<f32>> {
     })
 }
 
-/// Probabilities before they are divided by their sum.
-struct Weights {
-    values: Vec<f32>,
-    total: f64,
-    best: usize,
-    highest: f32,
+/// The tokens that are left, the most probable first.
+fn kept(weights: &[f32], params: &SamplingParams) -> Vec<usize> {
+    let by_weight = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]);
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    if params.top_k > 0 && params.top_k < order.len() {
+        order.select_nth_unstable_by(params.top_k - 1, by_weight);
+        order.truncate(params.top_k);
+    }
+    order.sort_by(by_weight);
+    if params.top_p < 1.0 {
+        let total: f64 = order.iter().map(|&token| f64::from(weights[token])).sum();
+        let mut sum = 0.0;
+        let enough = order.iter().position(|&token| {
+            sum += f64::from(weights[token]);
+            sum >= params.top_p * total
+        });
+        order.truncate(enough.map_or(order.len(), |last| last + 1));
+    }
+    // The most probable token has weight 1.
+    order.retain(|&token| f64::from(weights[token]) >= params.min_p);
+    order
 }
 
-impl Weights {
-    fn new(logits: &[f32], temperature: f32) -> Self {
-        let (best, highest) = logits
-            .iter()
-            .enumerate()
-            .fold((0, f32::NEG_INFINITY), |best, (i, &z)| if z > best.1 { (i, z) } else { best });
-        let values: Vec<f32> = logits.iter().map(|&z| ((z - highest) / temperature).exp()).collect();
-        let total = values.iter().map(|&value| f64::from(value)).sum();
-        Self { values, total, best, highest }
-    }
-
-    /// The tokens that are left, the most probable first.
-    fn kept(&self, params: &SamplingParams) -> Vec<usize> {
-        let by_weight = |a: &usize, b: &usize| self.values[*b].total_cmp(&self.values[*a]);
-        let mut order: Vec<usize> = (0..self.values.len()).collect();
-        if params.top_k > 0 && params.top_k < order.len() {
-            order.select_nth_unstable_by(params.top_k - 1, by_weight);
-            order.truncate(params.top_k);
-        }
-        order.sort_by(by_weight);
-        if params.top_p < 1.0 {
-            let total: f64 = order.iter().map(|&token| f64::from(self.values[token])).sum();
-            let mut sum = 0.0;
-            let enough = order.iter().position(|&token| {
-                sum += f64::from(self.values[token]);
-                sum >= params.top_p * total
-            });
-            order.truncate(enough.map_or(order.len(), |last| last + 1));
-        }
-        // The most probable token has weight 1.
-        order.retain(|&token| f64::from(self.values[token]) >= params.min_p);
-        order
-    }
-}
+/// Weights that are added before one of them is looked for.
+const BLOCK: usize = 64;
 
 /// The first index at which the running sum exceeds `threshold`; the last index with weight if rounding leaves none.
-fn pick(weights: impl Iterator<Item = f32>, threshold: f64) -> usize {
-    let (mut sum, mut last) = (0.0, 0);
-    for (index, weight) in weights.enumerate() {
-        sum += f64::from(weight);
-        if weight > 0.0 {
-            last = index;
+fn pick(weights: &[f32], threshold: f64) -> usize {
+    let mut sum = 0.0;
+    for (block, weights) in weights.chunks(BLOCK).enumerate() {
+        let after = sum + block_sum(weights);
+        if after > threshold {
+            for (i, &weight) in weights.iter().enumerate() {
+                sum += f64::from(weight);
+                if sum > threshold {
+                    return block * BLOCK + i;
+                }
+            }
         }
-        if sum > threshold {
-            return index;
+        sum = after;
+    }
+    weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0)
+}
+
+/// The sum in eight parts, which do not wait for each other.
+fn block_sum(weights: &[f32]) -> f64 {
+    let (chunks, rest) = weights.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for chunk in chunks {
+        for (sum, &weight) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(weight);
         }
     }
-    last
+    sums.iter().sum::<f64>() + rest.iter().copied().map(f64::from).sum::<f64>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::{Tensor, TensorData};
 
     const PARAMS: SamplingParams = SamplingParams {
         temperature: 1.0,
@@ -268,6 +273,38 @@ mod tests {
     fn draws_follow_the_inverse_distribution_function() {
         assert_eq!([0.0, 0.49, 0.51, 0.74, 0.76, 0.999_999].map(|u| token(&PARAMS, u)), [0, 0, 1, 1, 2, 2]);
         assert!((draw(&logits(), &PARAMS, &[], || 0.6).1 - 0.25f32.ln()).abs() < 1e-6);
+    }
+
+    /// Over a vocabulary of several blocks, in which some tokens must not be drawn.
+    #[test]
+    fn every_token_is_drawn_by_the_numbers_that_belong_to_it() {
+        let banned = |i: usize| i % 50 == 7 || i >= 497;
+        let logit = |i: usize| if banned(i) { f32::NEG_INFINITY } else { (i as f32 * 0.7).sin() * 4.0 };
+        let logits: Vec<f32> = (0..500).map(logit).collect();
+        let params = SamplingParams { temperature: 0.8, ..PARAMS };
+        let weights: Vec<f64> = logits.iter().map(|&z| (f64::from(z) / 0.8).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let device = burn::tensor::Device::flex();
+        let mut below = 0.0;
+        for token in (0..500).filter(|&token| !banned(token)) {
+            let (drawn, logprob) = draw(&logits, &params, &[], || (below + weights[token] / 2.0) / total);
+            below += weights[token];
+            assert_eq!(drawn as usize, token);
+            assert!((f64::from(logprob) - (weights[token] / total).ln()).abs() < 1e-5, "{token}");
+        }
+        // The model's own log-probability, from logits that are the product of 1 and a row.
+        let vocabulary = Tensor::<2>::from_data(TensorData::new(logits.clone(), [1, 500]), &device);
+        let (logprobs, _) = moslim_kernels::token_logprobs(
+            Tensor::ones([1, 1], &device),
+            vocabulary.clamp_min(-1e9),
+            Tensor::from_ints([123], &device),
+            0.8,
+        );
+        let before: f64 = weights[..123].iter().sum();
+        let (drawn, logprob) = draw(&logits, &params, &[], || (before + weights[123] / 2.0) / total);
+        assert!(drawn == 123 && (logprob - logprobs.into_scalar::<f32>()).abs() < 1e-5);
+        // Rounding may leave a number behind the last token: that is the last one that may be drawn.
+        assert_eq!(draw(&logits, &params, &[], || 1.0).0, 496);
     }
 
     #[test]
@@ -310,6 +347,8 @@ mod tests {
         // 3 becomes 1.5, once however often the token was seen.
         assert_eq!(greedy(&[3.0, 2.0, 1.0], &[&[0, 0]]), 1);
         assert_eq!(greedy(&[3.0, 1.4, 1.0], &[&[0], &[0]]), 0);
+        // And so it may win.
+        assert_eq!(greedy(&[1.0, 4.0, 1.5], &[&[1]]), 1);
         // −1 becomes −2.
         assert_eq!(greedy(&[-1.0, -1.5], &[&[0]]), 1);
     }

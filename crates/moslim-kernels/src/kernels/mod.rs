@@ -9,6 +9,7 @@ pub(crate) mod panels;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 mod simd;
+pub(crate) mod softmax;
 pub(crate) mod swiglu;
 mod tile;
 pub(crate) mod token_logprobs;

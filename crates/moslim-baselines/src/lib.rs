@@ -1,5 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod error;
+mod mode;
 mod rewarded_soups;
+mod statistics;
+mod weights;
 
-pub use rewarded_soups::{RewardedSoup, SoupError};
+pub use error::BaselineError;
+pub use mode::Mode;
+pub use rewarded_soups::{LoraSoup, RewardedSoup, SoupError};
+pub use statistics::{MeanStd, RunningMeanStd};
+pub use weights::Weights;

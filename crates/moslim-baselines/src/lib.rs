@@ -2,12 +2,14 @@
 
 mod error;
 mod mode;
+mod morlhf;
 mod rewarded_soups;
 mod statistics;
 mod weights;
 
 pub use error::BaselineError;
 pub use mode::Mode;
+pub use morlhf::{Morlhf, RewardNormalization, RewardPerObjective, weighted_sum};
 pub use rewarded_soups::{LoraSoup, RewardedSoup, SoupError};
 pub use statistics::{MeanStd, RunningMeanStd};
 pub use weights::Weights;

@@ -5,6 +5,7 @@ mod mode;
 mod morlhf;
 mod personalized_soups;
 mod rewarded_soups;
+mod ric;
 mod statistics;
 mod weights;
 
@@ -13,5 +14,9 @@ pub use mode::Mode;
 pub use morlhf::{Morlhf, RewardNormalization, RewardPerObjective, weighted_sum};
 pub use personalized_soups::{Pmorl, PreferenceSentences};
 pub use rewarded_soups::{LoraSoup, RewardedSoup, SoupError};
+pub use ric::{
+    EVALUATION_WEIGHTS_OF_THREE, PreferenceMap, RangeSource, RewardRange, RewardTokens, balance_rewards,
+    clean_answer, draw_originals, draw_prompts, draw_target, quantile_filter,
+};
 pub use statistics::{MeanStd, RunningMeanStd};
 pub use weights::Weights;

@@ -3,6 +3,7 @@
 mod error;
 mod mode;
 mod morlhf;
+mod offline_pairs;
 mod personalized_soups;
 mod rewarded_soups;
 mod ric;
@@ -12,6 +13,7 @@ mod weights;
 pub use error::BaselineError;
 pub use mode::Mode;
 pub use morlhf::{Morlhf, RewardNormalization, RewardPerObjective, weighted_sum};
+pub use offline_pairs::{AnswerPair, pair_gradients, pair_logprobs};
 pub use personalized_soups::{Pmorl, PreferenceSentences};
 pub use rewarded_soups::{LoraSoup, RewardedSoup, SoupError};
 pub use ric::{

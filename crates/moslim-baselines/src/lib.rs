@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cpo;
 mod error;
 mod mode;
 mod morlhf;
@@ -10,6 +11,7 @@ mod ric;
 mod statistics;
 mod weights;
 
+pub use cpo::{Cdpo, CdpoObjective, ReleasedTerm, Wanted, cdpo_loss, cdpo_token_name, draw_condition};
 pub use error::BaselineError;
 pub use mode::Mode;
 pub use morlhf::{Morlhf, RewardNormalization, RewardPerObjective, weighted_sum};

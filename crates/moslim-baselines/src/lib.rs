@@ -3,6 +3,7 @@
 mod cpo;
 mod error;
 mod mode;
+mod modpo;
 mod morlhf;
 mod offline_pairs;
 mod personalized_soups;
@@ -14,6 +15,7 @@ mod weights;
 pub use cpo::{Cdpo, CdpoObjective, ReleasedTerm, Wanted, cdpo_loss, cdpo_token_name, draw_condition};
 pub use error::BaselineError;
 pub use mode::Mode;
+pub use modpo::{MarginLoss, ModpoLoss, implicit_reward};
 pub use morlhf::{Morlhf, RewardNormalization, RewardPerObjective, weighted_sum};
 pub use offline_pairs::{AnswerPair, pair_gradients, pair_logprobs};
 pub use personalized_soups::{Pmorl, PreferenceSentences};

@@ -7,6 +7,7 @@ mod modpo;
 mod morlhf;
 mod offline_pairs;
 mod personalized_soups;
+mod rejection_sampling;
 mod rewarded_soups;
 mod ric;
 mod statistics;
@@ -19,6 +20,7 @@ pub use modpo::{MarginLoss, ModpoLoss, implicit_reward};
 pub use morlhf::{Morlhf, RewardNormalization, RewardPerObjective, weighted_sum};
 pub use offline_pairs::{AnswerPair, pair_gradients, pair_logprobs};
 pub use personalized_soups::{Pmorl, PreferenceSentences};
+pub use rejection_sampling::{mix_older_best, select_best};
 pub use rewarded_soups::{LoraSoup, RewardedSoup, SoupError};
 pub use ric::{
     EVALUATION_WEIGHTS_OF_THREE, PreferenceMap, RangeSource, RewardRange, RewardTokens, balance_rewards,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cpo;
+mod dpa;
 mod error;
 mod mode;
 mod modpo;
@@ -14,6 +15,7 @@ mod statistics;
 mod weights;
 
 pub use cpo::{Cdpo, CdpoObjective, ReleasedTerm, Wanted, cdpo_loss, cdpo_token_name, draw_condition};
+pub use dpa::Direction;
 pub use error::BaselineError;
 pub use mode::Mode;
 pub use modpo::{MarginLoss, ModpoLoss, implicit_reward};

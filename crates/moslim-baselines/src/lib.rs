@@ -12,6 +12,7 @@ mod rejection_sampling;
 mod rewarded_soups;
 mod ric;
 mod statistics;
+mod steerlm2;
 mod weights;
 
 pub use cpo::{Cdpo, CdpoObjective, ReleasedTerm, Wanted, cdpo_loss, cdpo_token_name, draw_condition};
@@ -29,4 +30,5 @@ pub use ric::{
     clean_answer, draw_originals, draw_prompts, draw_target, quantile_filter,
 };
 pub use statistics::{MeanStd, RunningMeanStd};
+pub use steerlm2::{SteerWeights, attribute_logprob, steerlm2_loss};
 pub use weights::Weights;

@@ -1,11 +1,17 @@
 //! Rewarded Soups ([Ramé et al. 2023](https://arxiv.org/abs/2306.04488)): one policy per reward, mixed in weight space.
 //!
 //! `θ(λ) = Σ_i λ_i θ_i` with `λ_i ≥ 0` and `Σ_i λ_i = 1`; the policies must have been trained from one start.
-//! This is the mixture of complete weights; nothing is averaged factor by factor.
+//! [`RewardedSoup`] mixes complete weights, [`LoraSoup`] adapters on one base.
+
+mod lora;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use moslim_lm::CausalLm;
+
+use crate::weights::is_on_simplex;
+
+pub use lora::LoraSoup;
 
 /// Policies of one shape, each trained for one reward.
 pub struct RewardedSoup {
@@ -22,6 +28,25 @@ pub enum SoupError {
     /// A policy has other tensors than the first.
     #[error("policy {0} has other tensors than the first")]
     Shape(usize),
+    /// A policy has an adapter, whose factors must not be averaged as if they were weights.
+    #[error("policy {0} has an adapter, expected merged weights, or a LoRA soup")]
+    Adapter(usize),
+    /// A policy has no adapter.
+    #[error("policy {0} has no adapter, expected one")]
+    NoAdapter(usize),
+    /// A policy has other weights than the first beside its adapter.
+    #[error("policy {0} has another base than the first, expected adapters on one base")]
+    Base(usize),
+    /// Factors that are averaged by themselves are not alike.
+    #[error(
+        "policy {policy}: adapter of {map} unlike the first policy's, expected the same maps, ranks and scales"
+    )]
+    Factors {
+        /// The policy.
+        policy: usize,
+        /// The map.
+        map: String,
+    },
     /// There is not one weight per policy.
     #[error("{found} weights for {expected} policies")]
     Length {
@@ -39,12 +64,15 @@ impl RewardedSoup {
     /// Takes the policies, in the order in which weights will name them.
     ///
     /// # Errors
-    /// If there is none, or their tensors differ in number or shape.
+    /// If there is none, one has an adapter that is not merged, or their tensors differ in number or shape.
     pub fn new(policies: Vec<CausalLm>) -> Result<Self, SoupError> {
         let shapes = |policy: &CausalLm| -> Vec<Vec<usize>> {
             weights(policy).iter().map(|weight| weight.shape().to_vec()).collect()
         };
         let first = shapes(policies.first().ok_or(SoupError::Empty)?);
+        if let Some(adapted) = policies.iter().position(|policy| !policy.lora_factors().is_empty()) {
+            return Err(SoupError::Adapter(adapted));
+        }
         match policies.iter().position(|policy| shapes(policy) != first) {
             Some(other) => Err(SoupError::Shape(other)),
             None => Ok(Self { policies }),
@@ -56,16 +84,9 @@ impl RewardedSoup {
     /// # Errors
     /// If there is not one weight per policy, a weight is negative or not finite, or they do not sum to 1 within 1e-6.
     pub fn mix(&self, lambda: &[f64]) -> Result<CausalLm, SoupError> {
-        if lambda.len() != self.policies.len() {
-            return Err(SoupError::Length { found: lambda.len(), expected: self.policies.len() });
-        }
-        let is_mixture =
-            lambda.iter().all(|&share| share >= 0.0) && (lambda.iter().sum::<f64>() - 1.0).abs() <= 1e-6;
-        if !is_mixture {
-            return Err(SoupError::Weights(lambda.to_vec()));
-        }
+        check_lambda(lambda, self.policies.len())?;
         let mut sums: Vec<Vec<f64>> = Vec::new();
-        for (policy, &share) in self.policies.iter().zip(lambda) {
+        for (policy, &share) in self.policies.iter().zip(lambda).filter(|&(_, &share)| share > 0.0) {
             let weights = weights(policy);
             sums.resize_with(weights.len(), Vec::new);
             for (sum, weight) in sums.iter_mut().zip(weights) {
@@ -75,6 +96,17 @@ impl RewardedSoup {
         }
         let mut mixture = Replace { weights: sums.into_iter() };
         Ok(self.policies[0].clone().map(&mut mixture))
+    }
+}
+
+/// Refuses weights that are no mixture of so many policies.
+fn check_lambda(lambda: &[f64], n_policies: usize) -> Result<(), SoupError> {
+    if lambda.len() != n_policies {
+        return Err(SoupError::Length { found: lambda.len(), expected: n_policies });
+    }
+    match is_on_simplex(lambda) {
+        true => Ok(()),
+        false => Err(SoupError::Weights(lambda.to_vec())),
     }
 }
 
@@ -119,7 +151,7 @@ mod tests {
         CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(seed), &Device::default())
     }
 
-    fn values(policy: &CausalLm) -> Vec<f32> {
+    pub(super) fn values(policy: &CausalLm) -> Vec<f32> {
         weights(policy).iter().flat_map(|weight| weight.iter::<f32>().collect::<Vec<_>>()).collect()
     }
 

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use moslim_baselines::{Morlhf, RewardNormalization, RewardPerObjective, RewardedSoup, Weights};
 use moslim_data::Request;
 use moslim_lm::{
-    CausalLm, Exchange, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
+    CausalLm, Exchange, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
     response_logprobs,
 };
 use moslim_rl::{
@@ -63,17 +63,9 @@ fn train(start: &CausalLm, weights: Weights) -> Result<CausalLm, Box<dyn std::er
         free_prompt_coef: 0.0,
         importance_cap: None,
         precision: Precision::F32,
+        gradient_checkpointing: false,
         sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
-        optimizer: OptimizerConfig {
-            learning_rate: 1e-2,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        },
+        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
     };
     let algorithm = Algorithm::Rloo(RlooConfig { kl: KlConfig::in_reward(0.3), ..RlooConfig::default() });
     let mut trainer = PolicyTrainer::new(config, algorithm, start.clone(), None, Stops::default(), STEPS)?;

@@ -110,7 +110,7 @@ fn check_pairs(pairs: &[AnswerPair<'_>], batch_size: usize) -> Result<(), Baseli
 #[cfg(test)]
 pub(crate) mod tests {
     use burn::tensor::Device;
-    use moslim_lm::{LrSchedule, ModelConfig, Optimizer, OptimizerConfig};
+    use moslim_lm::{ModelConfig, Optimizer, OptimizerConfig};
     use moslim_rl::ops::PreferenceLoss;
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
@@ -130,16 +130,7 @@ pub(crate) mod tests {
     ];
 
     pub(crate) fn optimizer() -> Optimizer {
-        let settings = OptimizerConfig {
-            learning_rate: 1e-2,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1e9,
-        };
+        let settings = OptimizerConfig { adam_beta2: 0.95, max_grad_norm: 1e9, ..OptimizerConfig::new(1e-2) };
         Optimizer::new(settings, 100)
     }
 

@@ -3,9 +3,7 @@
 use burn::tensor::Device;
 use moslim_baselines::{Morlhf, RewardNormalization, RewardPerObjective, Weights};
 use moslim_data::Request;
-use moslim_lm::{
-    CausalLm, LrSchedule, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
-};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng};
 use moslim_rl::{
     Algorithm, KlConfig, MissingEos, PolicyPrompt, PolicyTrainer, PpoConfig, ReferencePrompt, Reward,
     RlooConfig, StepStats, TrainingConfig,
@@ -41,17 +39,9 @@ fn training() -> TrainingConfig {
         free_prompt_coef: 0.0,
         importance_cap: None,
         precision: Precision::F32,
+        gradient_checkpointing: false,
         sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
-        optimizer: OptimizerConfig {
-            learning_rate: 1e-2,
-            warmup_ratio: 0.0,
-            lr_scheduler_type: LrSchedule::Constant,
-            adam_beta1: 0.9,
-            adam_beta2: 0.95,
-            adam_epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        },
+        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
     }
 }
 

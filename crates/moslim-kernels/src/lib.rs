@@ -76,9 +76,10 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
 /// ```
 /// # use burn::tensor::{Device, Tensor};
 /// let device = Device::flex();
-/// let matrix = |numbers| Tensor::<2>::from_floats(numbers, &device);
-/// let (x, weight) = (matrix([[1.0, 2.0]]), matrix([[1.0, 0.0], [0.0, 1.0]]));
-/// let (a, b) = (Tensor::from_floats([[3.0], [4.0]], &device), Tensor::from_floats([[1.0, 10.0]], &device));
+/// let x = Tensor::from_floats([[1.0, 2.0]], &device);
+/// let weight = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
+/// let a = Tensor::from_floats([[3.0], [4.0]], &device);
+/// let b = Tensor::from_floats([[1.0, 10.0]], &device);
 /// // x·A = 11
 /// let out = moslim_kernels::lora_linear(x, weight, a, b, 0.5);
 /// assert_eq!(out.into_data().to_vec::<f32>().unwrap(), [1.0 + 5.5, 2.0 + 55.0]);

@@ -1,10 +1,12 @@
-//! Log-probabilities of chosen tokens and entropies straight from hidden states and vocabulary matrix, a chunk of rows at a time.
+//! Log-probabilities of chosen tokens and entropies straight from hidden states and vocabulary matrix, a part of the logits at a time.
 
 mod rows;
 
 use super::gemm::product;
 use super::simd::run;
 use super::view::{Matrix, MatrixMut};
+use std::ops::Range;
+
 use rayon::prelude::*;
 use rows::{RowGradient, RowStatistics};
 
@@ -39,6 +41,12 @@ pub(crate) struct Upstream<'a> {
     pub(crate) gradient: &'a [f32],
 }
 
+/// Logits that exist at once where they are not kept: 32 MB.
+const MOST_LOGITS: usize = 1 << 23;
+
+/// Rows of logits that are computed again together, if there are as many.
+const ROWS_OF_A_TILE: usize = 2048;
+
 /// Which gradients are wanted.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
@@ -62,10 +70,20 @@ impl TokenLogprobs<'_> {
 
     /// Rows whose logits are computed together.
     ///
-    /// Up to 512, and at most about 32 MB of logits: smaller chunks would read the vocabulary matrix, and write its gradient, too often.
+    /// Up to 512, and at most about 32 MB of logits, but at least 64: smaller chunks would read the vocabulary matrix too often.
     fn chunk_rows(&self) -> usize {
         let [n_tokens, _, n_vocabulary] = self.dims();
-        ((1 << 23) / n_vocabulary).clamp(64, 512).min(n_tokens)
+        (MOST_LOGITS / n_vocabulary).clamp(64, 512).min(n_tokens)
+    }
+
+    /// Rows and columns of the logits that are computed again together.
+    ///
+    /// A row's statistics are known by then, so it need not be whole.
+    /// Many rows of few columns read the vocabulary matrix, and write its gradient, as seldom as can be.
+    fn tile(&self) -> [usize; 2] {
+        let [n_tokens, _, n_vocabulary] = self.dims();
+        let rows = n_tokens.min(ROWS_OF_A_TILE.max(MOST_LOGITS / n_vocabulary)).max(1);
+        [rows, (MOST_LOGITS / rows).clamp(1, n_vocabulary)]
     }
 
     /// Whether a vocabulary matrix is the transposed view of an embedding.
@@ -73,10 +91,15 @@ impl TokenLogprobs<'_> {
         self.vocabulary.strides()[0] == 1 && self.vocabulary.shape()[1] > 1
     }
 
-    /// The scaled logits of some rows.
-    fn logits(&self, rows: std::ops::Range<usize>, logits: &mut [f32]) {
-        let out = MatrixMut::row_major(logits, [rows.len(), self.vocabulary.shape()[1]]);
-        product(self.hidden.rows(rows), self.vocabulary, self.inverse_temperature, false, out);
+    /// The vocabulary matrix of some of the words.
+    fn words(&self, words: Range<usize>) -> Matrix<'_> {
+        self.vocabulary.transposed().rows(words).transposed()
+    }
+
+    /// The scaled logits of some words at some rows.
+    fn logits(&self, rows: Range<usize>, words: Range<usize>, logits: &mut [f32]) {
+        let out = MatrixMut::row_major(logits, [rows.len(), words.len()]);
+        product(self.hidden.rows(rows), self.words(words), self.inverse_temperature, false, out);
     }
 
     /// Log-probabilities and entropies.
@@ -91,7 +114,7 @@ impl TokenLogprobs<'_> {
             let rows = first..n_tokens.min(first + chunk_rows);
             let kept = if keep_logits { first } else { 0 };
             let logits = &mut buffer[kept * n_vocabulary..][..rows.len() * n_vocabulary];
-            self.logits(rows.clone(), logits);
+            self.logits(rows.clone(), 0..n_vocabulary, logits);
             logits
                 .par_chunks(n_vocabulary)
                 .zip(out[2 * first..2 * rows.end].par_chunks_mut(2))
@@ -114,45 +137,75 @@ impl TokenLogprobs<'_> {
         kept_logits: Option<Vec<f32>>,
         wanted: Wanted,
     ) -> LogprobGradients {
+        let [_, _, n_vocabulary] = self.dims();
+        let tile = if kept_logits.is_some() { [self.chunk_rows(), n_vocabulary] } else { self.tile() };
+        self.backward_by(tile, upstream, kept_logits, wanted)
+    }
+
+    /// The gradients, by tiles of so many rows and words; all words where logits are kept.
+    fn backward_by(
+        &self,
+        [tile_rows, tile_words]: [usize; 2],
+        upstream: &Upstream,
+        kept_logits: Option<Vec<f32>>,
+        wanted: Wanted,
+    ) -> LogprobGradients {
         let [n_tokens, d, n_vocabulary] = self.dims();
-        let chunk_rows = self.chunk_rows();
         let is_kept = kept_logits.is_some();
-        let mut buffer = kept_logits.unwrap_or_else(|| vec![0.0; chunk_rows * n_vocabulary]);
+        let mut buffer = kept_logits.unwrap_or_else(|| vec![0.0; tile_rows * tile_words]);
         let mut hidden_gradient = wanted.hidden.then(|| vec![0.0; n_tokens * d]);
         let mut vocabulary_gradient = wanted.vocabulary.then(|| vec![0.0; d * n_vocabulary]);
-        for first in (0..n_tokens).step_by(chunk_rows) {
-            let rows = first..n_tokens.min(first + chunk_rows);
-            let kept = if is_kept { first } else { 0 };
-            let logits = &mut buffer[kept * n_vocabulary..][..rows.len() * n_vocabulary];
+        let tiles = (0..n_tokens).step_by(tile_rows).flat_map(|row| {
+            let rows = row..n_tokens.min(row + tile_rows);
+            let words = (0..n_vocabulary).step_by(tile_words);
+            words.map(move |word| (rows.clone(), word..n_vocabulary.min(word + tile_words)))
+        });
+        for (rows, words) in tiles {
+            let kept = if is_kept { rows.start * n_vocabulary } else { 0 };
+            let logits = &mut buffer[kept..][..rows.len() * words.len()];
             if !is_kept {
-                self.logits(rows.clone(), logits);
+                self.logits(rows.clone(), words.clone(), logits);
             }
-            self.logits_to_gradients(upstream, first, logits);
-            let logit_gradients = Matrix::row_major(logits, [rows.len(), n_vocabulary]);
+            self.logits_to_gradients(upstream, rows.start, words.clone(), logits);
+            let logit_gradients = Matrix::row_major(logits, [rows.len(), words.len()]);
             if let Some(gradient) = &mut hidden_gradient {
-                let out = MatrixMut::row_major(&mut gradient[first * d..rows.end * d], [rows.len(), d]);
-                product(logit_gradients, self.vocabulary.transposed(), self.inverse_temperature, false, out);
+                let gradient = &mut gradient[rows.start * d..rows.end * d];
+                let out = MatrixMut::row_major(gradient, [rows.len(), d]);
+                let words_seen = words.start > 0;
+                let vocabulary = self.words(words.clone()).transposed();
+                product(logit_gradients, vocabulary, self.inverse_temperature, words_seen, out);
             }
             if let Some(gradient) = &mut vocabulary_gradient {
-                let hidden = self.hidden.rows(rows);
-                let (a, b) =
-                    if self.is_tied() { (logit_gradients, hidden) } else { (hidden, logit_gradients) };
-                let out = MatrixMut::row_major(gradient, [a.shape()[1], b.shape()[1]]);
-                product(a.transposed(), b, self.inverse_temperature, first > 0, out);
+                let (hidden, rows_seen) = (self.hidden.rows(rows.clone()), rows.start > 0);
+                if self.is_tied() {
+                    let gradient = &mut gradient[words.start * d..words.end * d];
+                    let out = MatrixMut::row_major(gradient, [words.len(), d]);
+                    let transposed = logit_gradients.transposed();
+                    product(transposed, hidden, self.inverse_temperature, rows_seen, out);
+                } else {
+                    let out = MatrixMut::new(&mut gradient[words.start..], [d, words.len()], n_vocabulary);
+                    product(hidden.transposed(), logit_gradients, self.inverse_temperature, rows_seen, out);
+                }
             }
         }
         LogprobGradients { hidden: hidden_gradient, vocabulary: vocabulary_gradient }
     }
 
-    /// Replaces the logits of the rows from `first` on by their gradients.
-    fn logits_to_gradients(&self, upstream: &Upstream, first: usize, logits: &mut [f32]) {
-        let n_vocabulary = self.vocabulary.shape()[1];
-        let rows = logits.par_chunks_mut(n_vocabulary).enumerate().with_min_len(rows_per_task(n_vocabulary));
+    /// Replaces the logits of some words at the rows from `first` on by their gradients.
+    fn logits_to_gradients(
+        &self,
+        upstream: &Upstream,
+        first: usize,
+        words: Range<usize>,
+        logits: &mut [f32],
+    ) {
+        let rows = logits.par_chunks_mut(words.len()).enumerate().with_min_len(rows_per_task(words.len()));
         rows.for_each(|(row, logits)| {
             let row = first + row;
+            let token = self.tokens[row];
             run(RowGradient {
                 logits,
-                token: self.tokens[row],
+                token: words.contains(&token).then(|| token - words.start),
                 logsumexp: upstream.logsumexp[row],
                 entropy: upstream.out[2 * row + 1],
                 logprob_gradient: upstream.gradient[2 * row],
@@ -170,7 +223,7 @@ fn rows_per_task(n_vocabulary: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Kept and recomputed logits are two ways to the same gradients.
+    /// Kept and recomputed logits are two ways to the same gradients, whatever the tiles.
     #[test]
     fn recomputed_logits_give_the_same_gradients() {
         let (n_tokens, d, n_vocabulary) = (600, 5, 301);
@@ -178,21 +231,51 @@ mod tests {
         let (hidden, vocabulary, gradient) =
             (wave(n_tokens * d, 0.7), wave(d * n_vocabulary, 0.3), wave(2 * n_tokens, 1.1));
         let tokens: Vec<usize> = (0..n_tokens).map(|i| i * 31 % n_vocabulary).collect();
-        let operation = TokenLogprobs {
-            hidden: Matrix::row_major(&hidden, [n_tokens, d]),
-            vocabulary: Matrix::row_major(&vocabulary, [n_vocabulary, d]).transposed(),
-            tokens: &tokens,
-            inverse_temperature: 0.7,
+        let tied = Matrix::row_major(&vocabulary, [n_vocabulary, d]).transposed();
+        for vocabulary in [tied, Matrix::row_major(&vocabulary, [d, n_vocabulary])] {
+            let operation = TokenLogprobs {
+                hidden: Matrix::row_major(&hidden, [n_tokens, d]),
+                vocabulary,
+                tokens: &tokens,
+                inverse_temperature: 0.7,
+            };
+            assert!(operation.chunk_rows() < n_tokens, "more than one chunk");
+            let (kept, recomputed) = (operation.forward(true), operation.forward(false));
+            assert_eq!(kept.out, recomputed.out);
+            let upstream = Upstream { out: &kept.out, logsumexp: &kept.logsumexp, gradient: &gradient };
+            let both = Wanted { hidden: true, vocabulary: true };
+            let from_kept = operation.backward(&upstream, kept.logits, both);
+            for tile in [operation.tile(), [250, 64], [1000, 7], [1, 301]] {
+                let by_tiles = operation.backward_by(tile, &upstream, None, both);
+                for (kept, recomputed) in
+                    [(&from_kept.hidden, by_tiles.hidden), (&from_kept.vocabulary, by_tiles.vocabulary)]
+                {
+                    let (kept, recomputed) = (kept.as_ref().unwrap(), recomputed.unwrap());
+                    let largest = kept.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
+                    let is_close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5 * largest;
+                    assert!(kept.iter().zip(&recomputed).all(is_close), "{tile:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_hold_what_fits_and_many_rows() {
+        let tile = |n_tokens: usize, n_vocabulary: usize| {
+            let (hidden, vocabulary) = (vec![0.0; n_tokens], vec![0.0; n_vocabulary]);
+            let operation = TokenLogprobs {
+                hidden: Matrix::row_major(&hidden, [n_tokens, 1]),
+                vocabulary: Matrix::row_major(&vocabulary, [1, n_vocabulary]),
+                tokens: &[],
+                inverse_temperature: 1.0,
+            };
+            operation.tile()
         };
-        assert!(operation.chunk_rows() < n_tokens, "more than one chunk");
-        let (kept, recomputed) = (operation.forward(true), operation.forward(false));
-        assert_eq!(kept.out, recomputed.out);
-        let upstream = Upstream { out: &kept.out, logsumexp: &kept.logsumexp, gradient: &gradient };
-        let both = Wanted { hidden: true, vocabulary: true };
-        let from_kept = operation.backward(&upstream, kept.logits, both);
-        let from_recomputed = operation.backward(&upstream, None, both);
-        assert_eq!(from_kept.hidden, from_recomputed.hidden);
-        assert_eq!(from_kept.vocabulary, from_recomputed.vocabulary);
+        assert_eq!(tile(2048, 151_936), [2048, 4096]);
+        assert_eq!(tile(100_000, 151_936), [2048, 4096]);
+        assert_eq!(tile(128, 151_936), [128, 65_536]);
+        assert_eq!(tile(100_000, 1024), [8192, 1024]);
+        assert_eq!(tile(10, 20), [10, 20]);
     }
 
     /// Two classes with logits ln 3 and 0: probabilities 3/4 and 1/4.

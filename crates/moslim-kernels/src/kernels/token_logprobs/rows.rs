@@ -37,9 +37,11 @@ impl Kernel for RowStatistics<'_> {
     }
 }
 
+/// Replaces logits of a row, all of them or some, by their gradients.
 pub(super) struct RowGradient<'a> {
     pub(super) logits: &'a mut [f32],
-    pub(super) token: usize,
+    /// The place of the chosen token, if it is among them.
+    pub(super) token: Option<usize>,
     pub(super) logsumexp: f32,
     pub(super) entropy: f32,
     pub(super) logprob_gradient: f32,
@@ -58,6 +60,8 @@ impl Kernel for RowGradient<'_> {
                 multiply_add::<FMA>(self.entropy_gradient, logprob + self.entropy, self.logprob_gradient);
             *logit = -exp::<FMA>(logprob) * pull;
         }
-        self.logits[self.token] += self.logprob_gradient;
+        if let Some(token) = self.token {
+            self.logits[token] += self.logprob_gradient;
+        }
     }
 }

@@ -7,12 +7,9 @@ use burn::tensor::Device;
 use moslim_baselines::{Morlhf, RewardNormalization, RewardPerObjective, RewardedSoup, Weights};
 use moslim_data::Request;
 use moslim_lm::{
-    CausalLm, Exchange, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
-    response_logprobs,
+    CausalLm, Exchange, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng, response_logprobs,
 };
-use moslim_rl::{
-    Algorithm, KlConfig, MissingEos, PolicyPrompt, PolicyTrainer, ReferencePrompt, RlooConfig, TrainingConfig,
-};
+use moslim_rl::{Algorithm, KlConfig, PolicyPrompt, PolicyTrainer, RlooConfig, TrainingConfig};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
@@ -51,21 +48,12 @@ fn train(start: &CausalLm, weights: Weights) -> Result<CausalLm, Box<dyn std::er
     ]);
     let mut reward = Morlhf::new(rewards, weights, RewardNormalization::None)?;
     let config = TrainingConfig {
-        num_generations: 8,
-        num_iterations: 1,
-        num_mini_batches: 1,
         micro_batch_size: 64,
-        missing_eos: MissingEos::Keep,
-        reward_clip_range: None,
-        entropy_coef: 0.0,
-        reference_prompt: ReferencePrompt::WithRequest,
-        ref_model_sync_steps: None,
-        free_prompt_coef: 0.0,
-        importance_cap: None,
-        precision: Precision::F32,
-        gradient_checkpointing: false,
-        sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
-        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
+        ..TrainingConfig::new(
+            8,
+            SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
+            OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
+        )
     };
     let algorithm = Algorithm::Rloo(RlooConfig { kl: KlConfig::in_reward(0.3), ..RlooConfig::default() });
     let mut trainer = PolicyTrainer::new(config, algorithm, start.clone(), None, Stops::default(), STEPS)?;

@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 use moslim_baselines::{Morlhf, RewardNormalization, RewardPerObjective, Weights};
 use moslim_data::Request;
-use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng};
 use moslim_rl::{
-    Algorithm, KlConfig, MissingEos, PolicyPrompt, PolicyTrainer, PpoConfig, ReferencePrompt, Reward,
-    RlooConfig, StepStats, TrainingConfig,
+    Algorithm, KlConfig, PolicyPrompt, PolicyTrainer, PpoConfig, Reward, RlooConfig, StepStats,
+    TrainingConfig,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -26,23 +26,11 @@ fn named_arm(prompt: &PolicyPrompt, answer: &[u32]) -> f64 {
 }
 
 fn training() -> TrainingConfig {
-    TrainingConfig {
-        num_generations: 4,
-        num_iterations: 1,
-        num_mini_batches: 1,
-        micro_batch_size: 16,
-        missing_eos: MissingEos::Keep,
-        reward_clip_range: None,
-        entropy_coef: 0.0,
-        reference_prompt: ReferencePrompt::WithRequest,
-        ref_model_sync_steps: None,
-        free_prompt_coef: 0.0,
-        importance_cap: None,
-        precision: Precision::F32,
-        gradient_checkpointing: false,
-        sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
-        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
-    }
+    TrainingConfig::new(
+        4,
+        SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
+        OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
+    )
 }
 
 /// A training's numbers, and the bits of the trained policy's logits.

@@ -111,7 +111,10 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
 
-    use crate::{CausalLm, Exchange, LoraConfig, ModelConfig, Precision, TargetModules, sft_gradients};
+    use crate::{
+        CausalLm, Exchange, LoraConfig, ModelConfig, Optimizer, OptimizerConfig, Precision, TargetModules,
+        sft_gradients,
+    };
 
     use super::*;
 
@@ -149,9 +152,11 @@ mod tests {
     fn gradients_are_those_without_checkpointing() {
         let lora = LoraConfig::new(2, 4.0, TargetModules::Pattern("all-linear".into()));
         let adapted = |model: CausalLm| {
-            // Both factors drawn, so that both have gradients.
             let rng = &mut ChaCha8Rng::seed_from_u64(1);
-            model.with_adapter(&lora, rng, Path::new("test")).unwrap()
+            let fresh = model.with_adapter(&lora, rng, Path::new("test")).unwrap();
+            // A fresh B is 0, and then A has no gradient: one step first.
+            let (gradients, _) = sft_gradients(&fresh, &EXCHANGES, 4, Precision::F32);
+            Optimizer::new(OptimizerConfig::new(1e-2), 1).step(fresh, gradients).0
         };
         for (model, precision) in [
             (model(true), Precision::F32),

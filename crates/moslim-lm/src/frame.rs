@@ -117,12 +117,11 @@ impl Segment {
         kernels::rope(x, self.cos.clone(), self.sin.clone())
     }
 
-    /// Keys or values with those of the segment before in front, if this one continues it.
-    pub(crate) fn continued(&self, before: Option<&Tensor<4>>, own: Tensor<4>) -> Tensor<4> {
-        match (before, &self.continues) {
-            (Some(before), Some(rows)) => Tensor::cat(vec![before.clone().select(0, rows.clone()), own], 2),
-            _ => own,
-        }
+    /// Keys and values with those of the segment before in front, if this one continues it.
+    pub(crate) fn continued(&self, before: [Tensor<4>; 2], [key, value]: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        let Some(rows) = &self.continues else { return [key, value] };
+        let [keys, values] = before.map(|before| before.select(0, rows.clone()));
+        [Tensor::cat(vec![keys, key], 2), Tensor::cat(vec![values, value], 2)]
     }
 }
 

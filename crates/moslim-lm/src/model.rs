@@ -64,11 +64,9 @@ impl Attention {
         for segment in &frame.segments {
             let [query, key] = [&query, &key].map(|x| segment.rotated(segment.heads(x, self.head_dim)));
             let value = segment.heads(&value, self.head_dim);
-            let [key, value] = match (&mut cache, &before) {
+            let [key, value] = match (&mut cache, before) {
                 (Some(cache), _) => cache.extend(layer, key, value),
-                (None, Some([keys, values])) => {
-                    [segment.continued(Some(keys), key), segment.continued(Some(values), value)]
-                }
+                (None, Some(before)) => segment.continued(before, [key, value]),
                 (None, None) => [key, value],
             };
             let attended = kernels::causal_attention(query, key.clone(), value.clone(), &segment.starts);

@@ -67,10 +67,12 @@ fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading
     };
     let prompt_end = |&prompt: &usize| hidden.firsts[prompt] + prompts[prompt].len() - 1;
     let prompt_ends = prompt_of.iter().map(prompt_end).collect();
-    let response_firsts = match hidden.firsts.get(prompts.len()..) {
-        Some(firsts) if !firsts.is_empty() => firsts.to_vec(),
-        _ => vec![n_tokens(&prompts); exchanges.len()],
-    };
+    let response_firsts = responses.iter().scan(n_tokens(&prompts), |next, response| {
+        let first = *next;
+        *next += response.len();
+        Some(first)
+    });
+    let response_firsts = response_firsts.collect();
     Reading { states: hidden.states, prompt_ends, response_firsts }
 }
 

@@ -7,14 +7,14 @@ use std::hint::black_box;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use moslim_data::Request;
-use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng};
 use moslim_rl::ops::{
     PreferenceLoss, ResponseMask, clipped_surrogate_loss, clipped_value_loss, forward_divergence, gae,
     group_advantages, rloo_advantages, whiten,
 };
 use moslim_rl::{
-    Algorithm, BestOfNConfig, GrpoConfig, KlConfig, MissingEos, OnlineDpoConfig, PolicyPrompt, PolicyTrainer,
-    PpoConfig, ReferencePrompt, RlooConfig, TrainingConfig,
+    Algorithm, BestOfNConfig, GrpoConfig, KlConfig, OnlineDpoConfig, PolicyPrompt, PolicyTrainer, PpoConfig,
+    RlooConfig, TrainingConfig,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -97,23 +97,11 @@ const PROMPT_TOKENS: u32 = 8;
 const ANSWER_TOKENS: usize = 16;
 
 fn training() -> TrainingConfig {
-    TrainingConfig {
-        num_generations: SAMPLES,
-        num_iterations: 1,
-        num_mini_batches: 1,
-        micro_batch_size: 16,
-        missing_eos: MissingEos::Keep,
-        reward_clip_range: None,
-        entropy_coef: 0.0,
-        reference_prompt: ReferencePrompt::WithRequest,
-        ref_model_sync_steps: None,
-        free_prompt_coef: 0.0,
-        importance_cap: None,
-        precision: Precision::F32,
-        gradient_checkpointing: false,
-        sampling: SamplingParams { max_new_tokens: ANSWER_TOKENS, ..SamplingParams::default() },
-        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-4) },
-    }
+    TrainingConfig::new(
+        SAMPLES,
+        SamplingParams { max_new_tokens: ANSWER_TOKENS, ..SamplingParams::default() },
+        OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-4) },
+    )
 }
 
 fn prompt(index: u32) -> PolicyPrompt {

@@ -2,10 +2,10 @@
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng};
+use moslim_lm::{CausalLm, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng};
 use moslim_rl::{
-    Algorithm, BestOfNConfig, GrpoConfig, MissingEos, OnlineDpoConfig, PolicyPrompt, PolicyTrainer,
-    PpoConfig, ReferencePrompt, RlooConfig, TrainingConfig,
+    Algorithm, BestOfNConfig, GrpoConfig, OnlineDpoConfig, PolicyPrompt, PolicyTrainer, PpoConfig,
+    RlooConfig, TrainingConfig,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -16,21 +16,8 @@ const STEPS: usize = 20;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let optimizer = OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) };
     let config = TrainingConfig {
-        num_generations: 4,
-        num_iterations: 1,
-        num_mini_batches: 1,
         micro_batch_size: 32,
-        missing_eos: MissingEos::Keep,
-        reward_clip_range: None,
-        entropy_coef: 0.0,
-        reference_prompt: ReferencePrompt::WithRequest,
-        ref_model_sync_steps: None,
-        free_prompt_coef: 0.0,
-        importance_cap: None,
-        precision: Precision::F32,
-        gradient_checkpointing: false,
-        sampling: SamplingParams { max_new_tokens: 1, ..SamplingParams::default() },
-        optimizer,
+        ..TrainingConfig::new(4, SamplingParams { max_new_tokens: 1, ..SamplingParams::default() }, optimizer)
     };
     let request = Request { levels: vec![Some(0.0)] };
     let prompts =

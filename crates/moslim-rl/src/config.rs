@@ -81,6 +81,27 @@ fn one() -> usize {
 }
 
 impl TrainingConfig {
+    /// One update per step on answers as they come, in micro-batches of 16, with the request read by the reference; nothing of the rest.
+    pub fn new(num_generations: usize, sampling: SamplingParams, optimizer: OptimizerConfig) -> Self {
+        Self {
+            num_generations,
+            num_iterations: 1,
+            num_mini_batches: 1,
+            micro_batch_size: 16,
+            missing_eos: MissingEos::Keep,
+            reward_clip_range: None,
+            entropy_coef: 0.0,
+            reference_prompt: ReferencePrompt::WithRequest,
+            ref_model_sync_steps: None,
+            free_prompt_coef: 0.0,
+            importance_cap: None,
+            precision: Precision::F32,
+            gradient_checkpointing: false,
+            sampling,
+            optimizer,
+        }
+    }
+
     /// Checks the settings.
     ///
     /// # Errors

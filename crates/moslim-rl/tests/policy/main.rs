@@ -9,35 +9,21 @@ mod resume;
 
 use burn::tensor::Device;
 use moslim_data::Request;
-use moslim_lm::{
-    CausalLm, Generated, ModelConfig, OptimizerConfig, Precision, SamplingParams, Stops, TokenRng,
-};
+use moslim_lm::{CausalLm, Generated, ModelConfig, OptimizerConfig, SamplingParams, Stops, TokenRng};
 use moslim_rl::{
-    Algorithm, BestOfNConfig, GrpoConfig, KlConfig, MissingEos, OnlineDpoConfig, PolicyPrompt, PolicyTrainer,
-    PpoConfig, ReferencePrompt, RlooConfig, RolloutEngine, RolloutError, RolloutJobs, TrainingConfig,
+    Algorithm, BestOfNConfig, GrpoConfig, KlConfig, OnlineDpoConfig, PolicyPrompt, PolicyTrainer, PpoConfig,
+    RlooConfig, RolloutEngine, RolloutError, RolloutJobs, TrainingConfig,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 /// Settings of a task with short answers.
 fn training(num_generations: usize, max_new_tokens: usize) -> TrainingConfig {
-    TrainingConfig {
+    TrainingConfig::new(
         num_generations,
-        num_iterations: 1,
-        num_mini_batches: 1,
-        micro_batch_size: 16,
-        missing_eos: MissingEos::Keep,
-        reward_clip_range: None,
-        entropy_coef: 0.0,
-        reference_prompt: ReferencePrompt::WithRequest,
-        ref_model_sync_steps: None,
-        free_prompt_coef: 0.0,
-        importance_cap: None,
-        precision: Precision::F32,
-        gradient_checkpointing: false,
-        sampling: SamplingParams { max_new_tokens, ..SamplingParams::default() },
-        optimizer: OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
-    }
+        SamplingParams { max_new_tokens, ..SamplingParams::default() },
+        OptimizerConfig { adam_beta2: 0.95, ..OptimizerConfig::new(1e-2) },
+    )
 }
 
 /// Every algorithm with a small weight of the KL term.

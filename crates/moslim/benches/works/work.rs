@@ -9,9 +9,7 @@ use moslim_lm::{
     Stops, TokenRng, generate, n_lanes, sft_gradients,
 };
 use moslim_reward_model::{HeadConfig, MultiHeadRewardModel};
-use moslim_rl::{
-    Algorithm, KlConfig, MissingEos, PolicyPrompt, PolicyTrainer, ReferencePrompt, RlooConfig, TrainingConfig,
-};
+use moslim_rl::{Algorithm, KlConfig, PolicyPrompt, PolicyTrainer, RlooConfig, TrainingConfig};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
@@ -59,6 +57,9 @@ pub fn prepare(name: &str, config: &ModelConfig, shape: &Shape) -> Work {
 /// Tokens of prompts and answers.
 const PROMPT: usize = 32;
 const ANSWER: usize = 64;
+
+/// Answers for which the matrices are packed.
+const LEAST_PACKED: usize = 8;
 
 /// Answers of a micro-batch.
 const MICRO_BATCH: usize = 8;
@@ -133,6 +134,12 @@ fn cache_bytes(config: &ModelConfig, n_answers: usize) -> f64 {
     (n_answers * (PROMPT + ANSWER)) as f64 * config.cache_bytes_per_token()
 }
 
+/// The matrices of a model in a second form, which is made when it writes several answers.
+fn packed_bytes(config: &ModelConfig, n_answers: usize) -> f64 {
+    let matrices = config.n_layer_weights() + (config.hidden_size * config.vocab_size) as f64;
+    if n_answers < LEAST_PACKED { 0.0 } else { BYTES_PER_NUMBER * matrices }
+}
+
 /// Answers to every prompt.
 fn generation(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
     let arithmetic = Arithmetic::of(config);
@@ -143,7 +150,7 @@ fn generation(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work 
         parameters: arithmetic.parameters,
         floating_point_operations: reading + n_answers as f64 * arithmetic.writing(PROMPT, ANSWER),
         least_bytes: None,
-        expected_bytes: cache_bytes(config, n_answers),
+        expected_bytes: cache_bytes(config, n_answers) + packed_bytes(config, n_answers),
         execute: Box::new(move || {
             let rng = TokenRng::new(0, 0);
             let answers = generate(&model, &prompts, n_samples, &whole_answers(), &Stops::default(), &rng);
@@ -157,21 +164,8 @@ fn generation(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work 
 fn rloo(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
     let arithmetic = Arithmetic::of(config);
     let training = TrainingConfig {
-        num_generations: n_samples,
-        num_iterations: 1,
-        num_mini_batches: 1,
         micro_batch_size: MICRO_BATCH,
-        missing_eos: MissingEos::Keep,
-        reward_clip_range: None,
-        entropy_coef: 0.0,
-        reference_prompt: ReferencePrompt::WithRequest,
-        ref_model_sync_steps: None,
-        free_prompt_coef: 0.0,
-        importance_cap: None,
-        precision: Precision::F32,
-        gradient_checkpointing: false,
-        sampling: whole_answers(),
-        optimizer: optimizer(),
+        ..TrainingConfig::new(n_samples, whole_answers(), optimizer())
     };
     let algorithm = Algorithm::Rloo(RlooConfig { kl: KlConfig::in_reward(0.05), ..RlooConfig::default() });
     let mut trainer =
@@ -197,7 +191,8 @@ fn rloo(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
         least_bytes: Some(arithmetic.per_weight(5.0)),
         // Sampling is over when the update begins, which holds a few micro-batches at once.
         expected_bytes: arithmetic.per_weight(4.0)
-            + cache_bytes(config, n_answers).max(updated as f64 * config.activation_bytes_per_token()),
+            + (cache_bytes(config, n_answers) + packed_bytes(config, n_answers))
+                .max(updated as f64 * config.activation_bytes_per_token()),
         execute: Box::new(move || {
             let mut reward = |_: &PolicyPrompt, answer: &[u32]| f64::from(answer[0] % 7);
             step += 1;
@@ -289,8 +284,7 @@ fn logprobs_gradient(width: usize, n_tokens: usize, vocabulary: usize) -> Work {
     let (states, matrix, chosen) = logprob_inputs(width, n_tokens, vocabulary, &device);
     let (states, matrix) = (states.require_grad(), matrix.require_grad());
     let all_logits = n_tokens * vocabulary;
-    let chunk = (n_tokens.min(ROWS_OF_LOGITS) * vocabulary).min(MOST_LOGITS);
-    let logits = if all_logits <= KEPT_LOGITS { all_logits } else { chunk };
+    let logits = if all_logits <= KEPT_LOGITS { all_logits } else { MOST_LOGITS };
     Work {
         parameters: 0.0,
         floating_point_operations: 6.0 * (all_logits * width) as f64,

@@ -54,7 +54,7 @@ fn a_reward_model_is_trained_measured_and_asked() {
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     };
-    // What else a line says stays; batches change no more than rounding does.
+    // What else a line says stays; the batches do not matter.
     let turns = json!([{"role": "user", "content": "its food ?"}]);
     let input = format!(
         "{}\n\n{}\n{}\n",
@@ -64,12 +64,10 @@ fn a_reward_model_is_trained_measured_and_asked() {
     );
     let scored = score(&input, &[]);
     assert_success(&scored);
-    let one_by_one = score(&input, &["--batch-size", "1"]);
-    let [lines, alone] = [scored, one_by_one].map(|scored| -> Vec<Value> {
-        let scored = String::from_utf8(scored.stdout).unwrap();
-        scored.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    });
-    assert_eq!((lines.len(), alone.len()), (3, 3));
+    assert_eq!(score(&input, &["--batch-size", "1"]).stdout, scored.stdout);
+    let scored = String::from_utf8(scored.stdout).unwrap();
+    let lines: Vec<Value> = scored.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
     assert_eq!(lines[0]["id"], 7);
     let probabilities = |line: &Value, objective: &str| -> Vec<f64> {
         serde_json::from_value(line["levels"][objective].clone()).unwrap()
@@ -77,10 +75,6 @@ fn a_reward_model_is_trained_measured_and_asked() {
     for (objective, n_levels) in [("helpfulness", 5), ("harmlessness", 2)] {
         let head = probabilities(&lines[0], objective);
         assert_eq!(head.len(), n_levels);
-        for (line, alone) in lines.iter().zip(&alone) {
-            let pairs = probabilities(line, objective).into_iter().zip(probabilities(alone, objective));
-            assert!(pairs.into_iter().all(|(batch, alone)| (batch - alone).abs() < 1e-6), "{line} {alone}");
-        }
         assert!((head.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{head:?}");
         assert_eq!(probabilities(&lines[1], objective), head, "one turn is the question itself");
         assert_ne!(probabilities(&lines[2], objective), head);

@@ -244,6 +244,11 @@ mod tests {
             assert_eq!(kept.out, recomputed.out);
             let upstream = Upstream { out: &kept.out, logsumexp: &kept.logsumexp, gradient: &gradient };
             let both = Wanted { hidden: true, vocabulary: true };
+            let whole_rows = [250, n_vocabulary];
+            let from_kept = operation.backward_by(whole_rows, &upstream, kept.logits.clone(), both);
+            let from_recomputed = operation.backward_by(whole_rows, &upstream, None, both);
+            assert_eq!(from_kept.hidden, from_recomputed.hidden);
+            assert_eq!(from_kept.vocabulary, from_recomputed.vocabulary);
             let from_kept = operation.backward(&upstream, kept.logits, both);
             for tile in [operation.tile(), [250, 64], [1000, 7], [1, 301]] {
                 let by_tiles = operation.backward_by(tile, &upstream, None, both);

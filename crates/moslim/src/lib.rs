@@ -2,6 +2,7 @@
 
 mod allocator;
 mod checkpoints;
+mod comparison;
 mod data;
 mod device;
 mod error;
@@ -37,8 +38,11 @@ pub use plan::{Available, Plan, StagePlan};
 pub use policy_folder::PolicyFolder;
 pub use progress::Progress;
 pub use recipe::{
-    AblationRecipe, AlgorithmName, CheckName, ConditionalSftRecipe, DataFiles, DataRecipe, EvaluationRecipe,
-    LoraRecipe, ModelRecipe, PolicyRecipe, PretrainingRecipe, Recipe, RecipeError, SftRecipe,
+    AblationRecipe, AlgorithmName, BudgetName, CheckName, ComparisonRecipe, ConditionalSftRecipe, CpoRecipe,
+    DataFiles, DataRecipe, EvaluationRecipe, LoraRecipe, MethodName, ModelRecipe, ModpoRecipe, MorlhfRecipe,
+    NormalizationName, PersonalizedRecipe, PolicyRecipe, PreferencesName, PretrainingRecipe, Recipe,
+    RecipeError, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe, RicRecipe, SftRecipe,
+    SteerLm2Recipe, TuningRecipe, VariantRecipe,
 };
 pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
 pub use run::{Run, Surroundings, empty, holds_a_run, write_whole};

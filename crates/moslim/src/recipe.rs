@@ -1,5 +1,6 @@
 //! A run as a file: what is trained on what, with every number.
 
+mod comparison;
 mod read;
 mod start;
 
@@ -18,6 +19,11 @@ use serde::{Deserialize, Serialize};
 use crate::monitor::{MonitorConfig, Sign};
 use crate::rollout_server::ServerConfig;
 
+pub use comparison::{
+    BudgetName, ComparisonRecipe, CpoRecipe, MethodName, ModpoRecipe, MorlhfRecipe, NormalizationName,
+    PersonalizedRecipe, PreferencesName, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe,
+    RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
+};
 pub use read::RecipeError;
 pub use start::{ConditionalSftRecipe, LoraRecipe, ModelRecipe, PretrainingRecipe, SftRecipe};
 
@@ -56,6 +62,9 @@ pub struct Recipe {
     /// Policies trained otherwise, for comparison.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ablations: Vec<AblationRecipe>,
+    /// What `moslim compare` does; other commands have no use for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonRecipe>,
 }
 
 /// Where questions, answers and labels come from.

@@ -1,0 +1,3 @@
+//! Several methods on one ground.
+
+mod measured;

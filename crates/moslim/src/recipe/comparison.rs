@@ -1,0 +1,351 @@
+//! Several methods on one ground: which, on what budget, and the settings that only baselines have.
+
+use std::collections::BTreeMap;
+
+use moslim_baselines::{MarginLoss, Mode, PreferenceMap};
+use moslim_lm::{OptimizerConfig, Precision};
+use moslim_rl::Selection;
+use serde::{Deserialize, Serialize};
+
+/// What `moslim compare` trains and measures.
+///
+/// All methods have the recipe's start policy, reward model, prompts, decoding and judge, and policy optimisation is set up as in
+/// its table `policy` for all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparisonRecipe {
+    /// The methods, in the order of the report.
+    pub methods: Vec<MethodName>,
+    /// Methods with other settings, beside those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantRecipe>,
+    /// Everything is trained and measured once per seed, from the data on.
+    pub seeds: Vec<u64>,
+    /// What is the same for all methods; each has a part of the report.
+    pub budgets: Vec<BudgetName>,
+    /// Every method is measured at all weights of the objectives that are multiples of one over this.
+    pub weight_steps: usize,
+    /// How weights become levels where a method takes levels: the highest and the lowest level are the ends of the range.
+    #[serde(default = "linf")]
+    pub levels_of_weights: PreferenceMap,
+    /// Whose judgement all methods are trained with.
+    #[serde(default)]
+    pub reward_models: RewardModels,
+    /// Supervised fine-tuning, where a method has it.
+    pub fine_tuning: TuningRecipe,
+    /// Training on pairs, where a method has it; a batch counts pairs.
+    pub preference_tuning: TuningRecipe,
+    /// Settings of MORLHF.
+    #[serde(default)]
+    pub morlhf: MorlhfRecipe,
+    /// Settings of Rewarded Soups.
+    #[serde(default)]
+    pub rewarded_soups: RewardedSoupsRecipe,
+    /// Settings of Personalized Soups and P-MORL.
+    #[serde(default)]
+    pub personalized: PersonalizedRecipe,
+    /// Settings of Rewards-in-Context.
+    #[serde(default)]
+    pub ric: RicRecipe,
+    /// Settings of CPO.
+    #[serde(default)]
+    pub cpo: CpoRecipe,
+    /// Settings of MODPO.
+    #[serde(default)]
+    pub modpo: ModpoRecipe,
+    /// Settings of rejection sampling, and of DPA, which is made of it.
+    #[serde(default)]
+    pub rejection_sampling: RejectionSamplingRecipe,
+    /// Settings of SteerLM 2.0.
+    #[serde(default)]
+    pub steerlm2: SteerLm2Recipe,
+}
+
+fn linf() -> PreferenceMap {
+    PreferenceMap::Linf
+}
+
+/// The methods that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodName {
+    /// One policy that is asked for levels, trained on the mapped reward.
+    Moslim,
+    /// One policy per weighting, trained on the weighted sum of the rewards.
+    Morlhf,
+    /// One policy per reward, mixed in weight space.
+    RewardedSoups,
+    /// One policy per preference, merged as a person wants.
+    PersonalizedSoups,
+    /// One policy for all combinations of preferences.
+    PMorl,
+    /// Rewards-in-Context: one policy, fine-tuned on answers with their rewards in the prompt.
+    Ric,
+    /// Conditional fine-tuning, then preference optimisation under a condition.
+    Cpo,
+    /// DPO with the other objectives as a margin, once per weighting.
+    Modpo,
+    /// Fine-tuning on the best of several answers, for the levels asked for.
+    RejectionSampling,
+    /// Rejection sampling along a direction in the space of rewards.
+    Dpa,
+    /// A conditional model that learns what the classifier takes for the levels asked for.
+    #[serde(rename = "steerlm2")]
+    SteerLm2,
+}
+
+impl MethodName {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Moslim,
+        Self::Morlhf,
+        Self::RewardedSoups,
+        Self::PersonalizedSoups,
+        Self::PMorl,
+        Self::Ric,
+        Self::Cpo,
+        Self::Modpo,
+        Self::RejectionSampling,
+        Self::Dpa,
+        Self::SteerLm2,
+    ];
+
+    /// Its name in recipes, folders and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Moslim => "moslim",
+            Self::Morlhf => "morlhf",
+            Self::RewardedSoups => "rewarded-soups",
+            Self::PersonalizedSoups => "personalized-soups",
+            Self::PMorl => "p-morl",
+            Self::Ric => "ric",
+            Self::Cpo => "cpo",
+            Self::Modpo => "modpo",
+            Self::RejectionSampling => "rejection-sampling",
+            Self::Dpa => "dpa",
+            Self::SteerLm2 => "steerlm2",
+        }
+    }
+}
+
+/// A method with other settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantRecipe {
+    /// Its name in folders, results and report.
+    pub name: String,
+    /// The method.
+    pub method: MethodName,
+    /// Changes to the recipe, as after `--set`, of `policy`, `mapping` and `comparison`; start policy and data are those of all.
+    pub set: Vec<String>,
+}
+
+/// What is the same for all methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetName {
+    /// The answers sampled in training: as many as policy optimisation by the table `policy` samples.
+    Samples,
+    /// The seconds of training that the first method took for its samples; the others' samples are as many as fit at their speed.
+    Seconds,
+    /// The hypervolume of the first method; the others get twice the samples until they reach it, or half as long as they do.
+    Quality,
+}
+
+impl BudgetName {
+    /// Its name in recipes and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Seconds => "seconds",
+            Self::Quality => "quality",
+        }
+    }
+}
+
+/// Whose judgement methods are trained with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RewardModels {
+    /// One model with a head for every objective.
+    #[default]
+    Shared,
+    /// A model of its own for every objective.
+    Separate,
+}
+
+/// Training on examples that are there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TuningRecipe {
+    /// Times the examples are seen.
+    pub num_train_epochs: f64,
+    /// Examples per step.
+    pub batch_size: usize,
+    /// Examples whose gradient is computed at once; changes speed and memory, not the result.
+    pub micro_batch_size: usize,
+    /// The numbers in which the model is computed.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+}
+
+/// Settings of MORLHF.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MorlhfRecipe {
+    /// What makes rewards comparable before they are added; Rewarded Soups, P-Soups and P-MORL use it too.
+    pub reward_normalization: NormalizationName,
+}
+
+/// What makes rewards comparable before they are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormalizationName {
+    /// The expected level divided by the highest: from 0 to 1 for every objective.
+    None,
+    /// The same, minus its mean, divided by its standard deviation, both over answers of the start policy.
+    Fixed,
+    /// With the mean and deviation of all answers of the training so far.
+    Running,
+}
+
+impl Default for MorlhfRecipe {
+    fn default() -> Self {
+        Self { reward_normalization: NormalizationName::Fixed }
+    }
+}
+
+/// Settings of Rewarded Soups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RewardedSoupsRecipe {
+    /// How adapters are mixed; complete weights are mixed the same way in either mode.
+    pub mode: Mode,
+}
+
+impl Default for RewardedSoupsRecipe {
+    fn default() -> Self {
+        Self { mode: Mode::Paper }
+    }
+}
+
+/// Settings of Personalized Soups and P-MORL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PersonalizedRecipe {
+    /// What people prefer of an objective.
+    pub preferences: PreferencesName,
+    /// A sentence for every preference of every objective, from the lowest; the request of that level in the codec's words if absent.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sentences: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for PersonalizedRecipe {
+    fn default() -> Self {
+        Self { preferences: PreferencesName::Poles, sentences: BTreeMap::new() }
+    }
+}
+
+/// What people prefer of an objective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreferencesName {
+    /// The lowest or the highest level, as in the paper.
+    Poles,
+    /// Any level.
+    Levels,
+}
+
+/// Settings of Rewards-in-Context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RicRecipe {
+    /// Where ranges of rewards come from.
+    pub mode: Mode,
+    /// How weights become rewards to ask for.
+    pub preference_map: PreferenceMap,
+    /// Online rounds, among which the samples are divided.
+    pub rounds: usize,
+    /// An answer of an online round is kept from this quantile of its round on, in any objective.
+    pub quantile: f64,
+    /// Answers of the offline data that are mixed with those of the online rounds, at most.
+    pub originals: usize,
+}
+
+impl Default for RicRecipe {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Paper,
+            preference_map: PreferenceMap::L2,
+            rounds: 2,
+            quantile: 0.7,
+            originals: 10_000,
+        }
+    }
+}
+
+/// Settings of CPO.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CpoRecipe {
+    /// β of DPO.
+    pub beta: f64,
+    /// Share of the prompts whose condition leaves an objective free, for every objective.
+    pub free: f64,
+}
+
+impl Default for CpoRecipe {
+    fn default() -> Self {
+        Self { beta: 0.1, free: 0.3 }
+    }
+}
+
+/// Settings of MODPO.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModpoRecipe {
+    /// β of DPO.
+    pub beta: f64,
+    /// The loss.
+    pub loss: MarginLoss,
+}
+
+impl Default for ModpoRecipe {
+    fn default() -> Self {
+        Self { beta: 0.1, loss: MarginLoss::Sigmoid }
+    }
+}
+
+/// Settings of rejection sampling and DPA.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RejectionSamplingRecipe {
+    /// Rounds, among which the samples are divided.
+    pub rounds: usize,
+    /// Which answers are the best.
+    pub selection: Selection,
+    /// Share of best answers of earlier rounds in a round's examples.
+    pub older_share: f64,
+}
+
+impl Default for RejectionSamplingRecipe {
+    fn default() -> Self {
+        Self { rounds: 4, selection: Selection::Local, older_share: 0.0 }
+    }
+}
+
+/// Settings of SteerLM 2.0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SteerLm2Recipe {
+    /// Share of the samples that the first conditional model learns from; the others are its own.
+    pub first_share: f64,
+}
+
+impl Default for SteerLm2Recipe {
+    fn default() -> Self {
+        Self { first_share: 0.5 }
+    }
+}

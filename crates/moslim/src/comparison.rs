@@ -1,3 +1,167 @@
-//! Several methods on one ground.
+//! Several methods on one ground: trained, measured and compared.
 
+mod budget;
+mod curve;
+mod dial;
+mod ground;
 mod measured;
+mod measuring;
+mod methods;
+mod seed;
+mod workshop;
+
+use std::path::{Path, PathBuf};
+
+use moslim_data::ObjectiveSchema;
+
+use self::measured::{Outcome, SharedGround};
+use self::seed::Seed;
+use crate::run::RECIPE;
+use crate::{Available, ComparisonRecipe, Error, MethodName, Recipe, Surroundings, holds_a_run, write_whole};
+
+/// A comparison in its folder.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    recipe: Recipe,
+    folder: PathBuf,
+    resume: bool,
+    changes: Vec<String>,
+    surroundings: Surroundings,
+}
+
+/// A method, or one with other settings.
+#[derive(Clone, Debug)]
+struct Contender {
+    name: String,
+    method: MethodName,
+    /// The whole recipe, with its settings.
+    recipe: Recipe,
+}
+
+impl Comparison {
+    /// Begins a comparison in a folder, which must hold none.
+    ///
+    /// # Errors
+    /// If the recipe has no table `comparison`, the folder is in use, or a file cannot be written.
+    pub fn new(recipe: Recipe, folder: &Path, surroundings: Surroundings) -> Result<Self, Error> {
+        comparison_of(&recipe)?;
+        if holds_a_run(folder)? {
+            return Err(Error::RunExists(folder.into()));
+        }
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        write_whole(&folder.join(RECIPE), recipe.to_toml().as_bytes())?;
+        Ok(Self { recipe, folder: folder.into(), resume: false, changes: vec![], surroundings })
+    }
+
+    /// Goes on with the comparison in a folder, by its own recipe with `changes`.
+    ///
+    /// # Errors
+    /// If there is none, or its recipe is malformed.
+    pub fn resume(folder: &Path, changes: &[String], surroundings: Surroundings) -> Result<Self, Error> {
+        let path = folder.join(RECIPE);
+        if !path.exists() {
+            return Err(Error::Unusable {
+                place: folder.display().to_string(),
+                found: format!("no {RECIPE}"),
+                expected: "the folder of a comparison".into(),
+            });
+        }
+        let recipe = Recipe::read(&path.display().to_string(), changes)?;
+        comparison_of(&recipe)?;
+        write_whole(&path, recipe.to_toml().as_bytes())?;
+        Ok(Self { recipe, folder: folder.into(), resume: true, changes: changes.to_vec(), surroundings })
+    }
+
+    /// Trains and measures what is not done yet, the methods of these names alone if there are any, and writes the report.
+    ///
+    /// # Errors
+    /// Those of trainings, and if a name is not one of the recipe's.
+    pub fn run(&self, only: &[String], available: Available) -> Result<(), Error> {
+        let contenders = self.contenders()?;
+        let comparison = comparison_of(&self.recipe)?;
+        if let Some(unknown) = only.iter().find(|name| contenders.iter().all(|known| known.name != **name)) {
+            let known: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+            return Err(Error::Unusable {
+                place: "--only".into(),
+                found: unknown.clone(),
+                expected: format!("methods and variants of the recipe: {}", known.join(", ")),
+            });
+        }
+        let mut grounds: Vec<SharedGround> = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for &seed in &comparison.seeds {
+            let seed = Seed::prepared(self, seed, &contenders, available)?;
+            grounds.push(seed.ground()?);
+            for &budget in &comparison.budgets {
+                for contender in &contenders {
+                    let is_chosen = only.is_empty() || only.contains(&contender.name);
+                    let Some(found) = seed.under_budget(budget, contender, &contenders[0], is_chosen)? else {
+                        continue;
+                    };
+                    let place = outcomes
+                        .iter()
+                        .position(|outcome| outcome.budget == budget && outcome.method == contender.name);
+                    match place {
+                        Some(place) => {
+                            outcomes[place].reached &= found.reached;
+                            outcomes[place].measured.push(found.measured);
+                        }
+                        None => outcomes.push(Outcome {
+                            budget,
+                            method: contender.name.clone(),
+                            measured: vec![found.measured],
+                            reached: found.reached,
+                        }),
+                    }
+                }
+            }
+            self.write_report(&seed.schema().clone(), &grounds, &outcomes)?;
+        }
+        Ok(())
+    }
+
+    fn write_report(
+        &self,
+        _schema: &ObjectiveSchema,
+        _grounds: &[SharedGround],
+        _outcomes: &[Outcome],
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The methods and variants of the recipe, in their order.
+    fn contenders(&self) -> Result<Vec<Contender>, Error> {
+        let comparison = comparison_of(&self.recipe)?;
+        let methods = comparison
+            .methods
+            .iter()
+            .map(|&method| Ok(Contender { name: method.name().into(), method, recipe: self.recipe.clone() }));
+        let variants = comparison.variants.iter().map(|variant| {
+            Ok(Contender {
+                name: variant.name.clone(),
+                method: variant.method,
+                recipe: self.recipe.with(&variant.set)?,
+            })
+        });
+        methods.chain(variants).collect()
+    }
+}
+
+/// The table of a comparison.
+fn comparison_of(recipe: &Recipe) -> Result<&ComparisonRecipe, Error> {
+    recipe.comparison.as_ref().ok_or_else(|| Error::Unusable {
+        place: "recipe".into(),
+        found: "no table comparison".into(),
+        expected: "one, as in the embedded recipe `compare`".into(),
+    })
+}
+
+/// The words that prompts of baselines may have beside those of questions, for tokenizers that know no others.
+pub(crate) fn prompt_words(recipe: &Recipe, schema: &ObjectiveSchema) -> Vec<String> {
+    let Some(comparison) = &recipe.comparison else { return vec![] };
+    let names: Vec<&str> = schema.objectives().iter().map(|objective| objective.name.as_str()).collect();
+    let sentences = comparison.personalized.sentences.values().flatten();
+    let of_sentences = sentences.flat_map(|sentence| sentence.split_whitespace().map(String::from));
+    let numbers = methods::number_words(names.len());
+    numbers.into_iter().chain(methods::instruction_words(&names)).chain(of_sentences).collect()
+}

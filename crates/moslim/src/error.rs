@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use moslim_baselines::{BaselineError, SoupError};
 use moslim_data::{CodecError, ReadError, RequestError, SamplerError};
 use moslim_lm::LmError;
 use moslim_reward_mapping::MappingError;
@@ -177,6 +178,12 @@ pub enum Error {
     /// A step of policy optimisation.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// A baseline.
+    #[error("comparison: {0}")]
+    Baseline(#[from] BaselineError),
+    /// A mixture of policies.
+    #[error("comparison: {0}")]
+    Soup(#[from] SoupError),
 }
 
 impl Error {

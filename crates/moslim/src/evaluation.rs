@@ -19,8 +19,9 @@ use crate::{Datasets, Error, PolicyFolder, Run};
 
 pub use judge::{Opinion, agreement, measure_heads, measure_pairs};
 
+pub(crate) use asking::{Asking, requests};
 use asking::{Measured, measure, measure_briefly};
-pub(crate) use judge::Judge;
+pub(crate) use judge::{Judge, head_reports};
 
 /// A policy to be measured beside the main one.
 pub(crate) struct Subject {

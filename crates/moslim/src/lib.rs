@@ -26,6 +26,7 @@ mod tensorboard;
 mod watch;
 
 pub use allocator::keep_freed_memory;
+pub use comparison::Comparison;
 pub use data::{Datasets, Labeled};
 pub use device::{default_device, device};
 pub use error::Error;

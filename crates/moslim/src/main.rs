@@ -17,7 +17,7 @@ use anyhow::Context;
 use chat::Chat;
 use clap::{Args, Parser, Subcommand};
 use data_commands::{BadMapping, DataCommand};
-use moslim::{Available, Datasets, Error, Plan, Progress, Recipe, Run, Surroundings};
+use moslim::{Available, Comparison, Datasets, Error, Plan, Progress, Recipe, Run, Surroundings};
 use moslim_data::ReadError;
 use reward_commands::RewardCommand;
 use text_commands::{Generate, Logprobs};
@@ -52,6 +52,8 @@ enum Command {
     Grpo(PolicyStage),
     /// Evaluation and report only, from a run folder with a policy
     Eval(Stage),
+    /// Trains and measures several methods on one ground, and writes a report that compares them
+    Compare(Compare),
     /// Shows how the policy optimisation of a run is going, with curves, times and warnings
     Watch(Watch),
     /// Answers a question as asked, or continues a text
@@ -101,6 +103,34 @@ struct Train {
     /// Goes on with the run in this folder, with its own recipe; --set names changes that are meant
     #[arg(long, value_name = "DIR", conflicts_with_all = ["recipe", "out", "overwrite"])]
     resume: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Compare {
+    /// An embedded recipe (compare) or a TOML file with a table comparison
+    #[arg(default_value = "compare")]
+    recipe: String,
+    /// Changes a setting, such as comparison.seeds=[0]; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// The folder of the comparison [default: runs/NAME-OF-THE-RECIPE]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Replaces an earlier comparison in the same folder
+    #[arg(long)]
+    overwrite: bool,
+    /// Goes on with the comparison in this folder, with its own recipe; --set names changes that are meant
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recipe", "out", "overwrite"])]
+    resume: Option<PathBuf>,
+    /// Trains this method or variant only, and compares it with those that are there; may be repeated, also in several programs at once
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Where tensors live: flex (the CPU), cuda:0 or tch, as far as built in
+    #[arg(long, default_value = moslim::default_device())]
+    device: String,
+    /// Shows nothing but errors
+    #[arg(long)]
+    quiet: bool,
 }
 
 #[derive(Args)]
@@ -166,6 +196,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::BestOfN(stage) => stage.run("best-of-n"),
         Command::Grpo(stage) => stage.run("grpo"),
         Command::Eval(stage) => one_stage(&stage, moslim::evaluate),
+        Command::Compare(compare) => compare.run(),
         Command::Watch(watch) => watch.run(),
         Command::Generate(arguments) => arguments.run(),
         Command::Chat(arguments) => arguments.run(),
@@ -202,6 +233,39 @@ impl Train {
     }
 }
 
+impl Compare {
+    fn run(self) -> anyhow::Result<()> {
+        let surroundings = surroundings(&self.device, self.quiet)?;
+        let comparison = match &self.resume {
+            Some(folder) => Comparison::resume(folder, &self.changes, surroundings)?,
+            None => {
+                let recipe = Recipe::read(&self.recipe, &self.changes)?;
+                let folder = run_folder(self.out.as_deref(), &self.recipe);
+                if self.overwrite {
+                    moslim::empty(&folder)?;
+                }
+                Comparison::new(recipe, &folder, surroundings)?
+            }
+        };
+        Ok(comparison.run(&self.only, Available::on(&self.device))?)
+    }
+}
+
+/// The folder that a person named, or one named after the recipe.
+fn run_folder(out: Option<&Path>, recipe: &str) -> PathBuf {
+    let name = Path::new(recipe).file_stem().unwrap_or_default();
+    out.map_or_else(|| Path::new("runs").join(name), Path::to_owned)
+}
+
+/// The device, what the person sees, and Ctrl-C.
+fn surroundings(device: &str, quiet: bool) -> anyhow::Result<Surroundings> {
+    let progress = if quiet { Progress::Hidden } else { Progress::Shown };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let raised = interrupted.clone();
+    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    Ok(Surroundings { device: moslim::device(device)?, progress, interrupted })
+}
+
 impl PolicyStage {
     fn run(mut self, algorithm: &str) -> anyhow::Result<()> {
         self.stage.recipe.changes.push(format!("policy.algorithm={algorithm}"));
@@ -223,8 +287,7 @@ impl PlanArguments {
 
 impl Stage {
     fn folder(&self) -> PathBuf {
-        let name = Path::new(&self.recipe.recipe).file_stem().unwrap_or_default();
-        self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
+        run_folder(self.out.as_deref(), &self.recipe.recipe)
     }
 
     fn run(&self) -> anyhow::Result<Run> {
@@ -232,13 +295,7 @@ impl Stage {
         Ok(Run::new(recipe, &self.folder(), self.surroundings()?)?)
     }
 
-    /// The device, what the person sees, and Ctrl-C.
     fn surroundings(&self) -> anyhow::Result<Surroundings> {
-        let progress = if self.quiet { Progress::Hidden } else { Progress::Shown };
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let raised = interrupted.clone();
-        ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
-            .context("cannot watch for Ctrl-C")?;
-        Ok(Surroundings { device: moslim::device(&self.device)?, progress, interrupted })
+        surroundings(&self.device, self.quiet)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{Objective, Prompt, Request};
 use moslim_eval::classification::expected_level;
@@ -77,6 +78,11 @@ impl MappedReward {
     /// The reward model alone.
     pub(crate) fn reward_model(&self) -> &RewardModelFolder {
         &self.reward_model
+    }
+
+    /// The number of weights.
+    pub(crate) fn n_numbers(&self) -> usize {
+        self.reward_model.model.num_params()
     }
 
     /// Number of levels of every objective.

@@ -19,7 +19,7 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 
 impl Progress {
     /// Announces a stage of so many steps.
-    pub(crate) fn stage(&self, name: &'static str, steps: usize) -> StageProgress {
+    pub(crate) fn stage(&self, name: &str, steps: usize) -> StageProgress {
         let terminal = std::io::stderr().is_terminal();
         let bar = match (self, terminal) {
             (Self::Shown, true) => {
@@ -29,10 +29,10 @@ impl Progress {
         };
         let style = "{prefix:>12} {bar:30} {pos}/{len} {per_sec} left {eta} {wide_msg}";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
-        bar.set_prefix(name);
+        bar.set_prefix(name.to_owned());
         let lines = matches!(self, Self::Shown) && !terminal;
         StageProgress {
-            name,
+            name: name.into(),
             bar,
             lines,
             steps,
@@ -53,7 +53,7 @@ impl Progress {
 
 /// The progress of one stage.
 pub(crate) struct StageProgress {
-    name: &'static str,
+    name: String,
     bar: ProgressBar,
     lines: bool,
     steps: usize,
@@ -81,7 +81,7 @@ impl StageProgress {
             let elapsed = self.started.elapsed().as_secs_f64();
             let rate = (self.done - self.done_before) as f64 / elapsed;
             let left = (self.steps.saturating_sub(self.done)) as f64 / rate;
-            let (name, done, steps) = (self.name, self.done, self.steps);
+            let (name, done, steps) = (&self.name, self.done, self.steps);
             line(&format!("{name}: {done}/{steps}, {rate:.2}/s, {left:.0} s left, {}", numbers()));
             self.last_line = Some(Instant::now());
         } else if !self.bar.is_hidden() {

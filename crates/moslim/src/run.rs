@@ -54,6 +54,37 @@ pub struct Surroundings {
     pub interrupted: Arc<AtomicBool>,
 }
 
+/// The run that others start from: its start policy, its reward model and its surroundings.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    inputs: PathBuf,
+    root: PathBuf,
+    resume: bool,
+    intended_changes: Vec<String>,
+    surroundings: Surroundings,
+}
+
+impl Origin {
+    /// A run with another recipe and a folder of its own, which starts from the same policy with the same reward model.
+    ///
+    /// # Errors
+    /// As [`Run::new`].
+    pub(crate) fn fork(&self, recipe: Recipe, folder: &Path) -> Result<Run, Error> {
+        Ok(Run {
+            inputs: self.inputs.clone(),
+            root: self.root.clone(),
+            resume: self.resume,
+            intended_changes: self.intended_changes.clone(),
+            ..Run::new(recipe, folder, self.surroundings.clone())?
+        })
+    }
+
+    /// The same with the folder that a person named, for messages, and with whether runs go on from earlier tries.
+    pub(crate) fn under(self, root: &Path, resume: bool) -> Self {
+        Self { root: root.into(), resume, ..self }
+    }
+}
+
 /// What a random draw is for; every purpose has its own independent stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
@@ -78,6 +109,9 @@ pub(crate) enum Purpose {
     Bootstrapping,
     ConditionalRequests,
     ConditionalSftOrder,
+    ComparisonAnswers,
+    ComparisonDraws,
+    ComparisonOrder,
 }
 
 /// The file of the recipe that a run follows.
@@ -179,23 +213,27 @@ impl Run {
         })
     }
 
+    /// What runs with folders of their own have of this one; it may be kept when this one has ended.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            inputs: self.inputs.clone(),
+            root: self.root.clone(),
+            resume: self.resume,
+            intended_changes: self.intended_changes.clone(),
+            surroundings: Surroundings {
+                device: self.device.clone(),
+                progress: self.progress.clone(),
+                interrupted: self.interrupted.clone(),
+            },
+        }
+    }
+
     /// A run with another recipe and a folder of its own, which starts from the same policy with the same reward model.
     ///
     /// # Errors
     /// As [`Run::new`].
     pub(crate) fn fork(&self, recipe: Recipe, folder: &Path) -> Result<Self, Error> {
-        let surroundings = Surroundings {
-            device: self.device.clone(),
-            progress: self.progress.clone(),
-            interrupted: self.interrupted.clone(),
-        };
-        Ok(Self {
-            inputs: self.inputs.clone(),
-            root: self.root.clone(),
-            resume: self.resume,
-            intended_changes: self.intended_changes.clone(),
-            ..Self::new(recipe, folder, surroundings)?
-        })
+        self.origin().fork(recipe, folder)
     }
 
     /// The folder of the language model before policy optimisation.

@@ -15,8 +15,10 @@ use crate::{Available, Datasets, Error, Plan, Run};
 
 pub use fitting::fitting_labeled;
 pub(crate) use fitting::{LONGEST_ROLLOUT, check_context};
-pub(crate) use policy::with_fitting_held_out;
-pub(crate) use policy::{PolicyLogStep, Snapshot, read_policy, read_reward, read_start};
+pub(crate) use policy::{
+    PolicyLogStep, Snapshot, fitting_prompts, forget_peak, hold_unasked, peak_bytes, policy_prompt,
+    read_policy, read_reward, read_start, reward_trunk, with_fitting_held_out,
+};
 pub(crate) use requests::same_tokens;
 pub use reward_model::add_objectives;
 
@@ -104,22 +106,53 @@ pub fn train(run: &Run, available: Available) -> Result<(), Error> {
     if let Some(server) = &run.recipe.policy.rollout_server {
         RolloutServer::connect(server.clone())?;
     }
-    let done = |stage: &str, settings: Settings| Ok::<_, Error>(run.resume && run.is_done(stage, &settings)?);
     // What refuses a changed run comes before anything is written.
     run.check_data(&["sft", "reward fit", POLICY], &datasets.files)?;
-    let has_start = done("sft", sft::settings(run, &datasets.files))?;
-    let has_reward_model = done("reward fit", reward_model::settings(run, &datasets.files))?;
+    let is_done = Done::of(run, &datasets)?;
     let has_policy = policy_is_done(run, &datasets)?;
     run.follow_recipe()?;
-    if !has_start {
-        pretrain_and_sft(run, &datasets)?;
-    }
-    if !has_reward_model {
-        train_reward_model(run, &datasets)?;
-    }
+    is_done.do_the_rest(run, &datasets)?;
     if !has_policy {
         optimize_policy(run, &datasets)?;
     }
     timed(run, "ablations", || ablations::train(run, &datasets))?;
     evaluate(run, &datasets)
+}
+
+/// What is done of that which policy optimisation starts from, in a run that resumes.
+struct Done {
+    has_start: bool,
+    has_reward_model: bool,
+}
+
+impl Done {
+    fn of(run: &Run, datasets: &Datasets) -> Result<Self, Error> {
+        let done =
+            |stage: &str, settings: Settings| Ok::<_, Error>(run.resume && run.is_done(stage, &settings)?);
+        Ok(Self {
+            has_start: done("sft", sft::settings(run, &datasets.files))?,
+            has_reward_model: done("reward fit", reward_model::settings(run, &datasets.files))?,
+        })
+    }
+
+    fn do_the_rest(self, run: &Run, datasets: &Datasets) -> Result<(), Error> {
+        if !self.has_start {
+            pretrain_and_sft(run, datasets)?;
+        }
+        if !self.has_reward_model {
+            train_reward_model(run, datasets)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes what policy optimisation starts from, the start policy and the reward model, unless a run that resumes has them.
+///
+/// # Errors
+/// Those of the two stages.
+pub(crate) fn prepare(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    run.check_data(&["sft", "reward fit"], &datasets.files)?;
+    let done = Done::of(run, datasets)?;
+    run.follow_recipe()?;
+    done.do_the_rest(run, datasets)
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use moslim_data::{Prompt, PromptCodec};
-use moslim_lm::{ModelConfig, TokenIds, Tokenizer};
+use moslim_lm::{ModelConfig, TokenIds, Tokenizer, TokenizerKind};
 
+use crate::comparison::prompt_words;
 use crate::{Datasets, Error, ModelRecipe, Recipe, model_folder};
 
 /// The plain texts that a recipe reads first, with their files.
@@ -37,13 +38,19 @@ pub(crate) fn shape_and_tokenizer(
             tie_word_embeddings,
         } => {
             let codec = PromptCodec::new(recipe.codec.clone(), &datasets.schema)?;
+            // A tokenizer of words must have seen those of all prompts; others can spell them.
+            let words = match tokenizer {
+                TokenizerKind::Word => prompt_words(recipe, &datasets.schema).join(" "),
+                TokenizerKind::Bpe { .. } => String::new(),
+            };
             let of_exchange = |(prompt, answer)| {
                 let (prompt, answer): (&Prompt, &String) = (prompt, answer);
                 let before = prompt.before.iter().map(|turn| turn.content.as_str());
                 before.chain([prompt.question.as_str(), answer.as_str()])
             };
             let said = datasets.sft.iter().flat_map(|(prompt, answer)| of_exchange((prompt, answer)));
-            let corpus: Vec<&str> = said.chain(texts.iter().map(|(_, text)| text.as_str())).collect();
+            let read = texts.iter().map(|(_, text)| text.as_str()).chain([words.as_str()]);
+            let corpus: Vec<&str> = said.chain(read).collect();
             let items = match (request_tokens, recipe.policy.requests.fractional > 0.0) {
                 (false, _) => vec![],
                 (true, false) => codec.items(),

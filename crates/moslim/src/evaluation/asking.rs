@@ -13,7 +13,7 @@ use crate::{Datasets, Error, MappedReward, PolicyFolder, Run};
 
 /// What a set of prompts asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asking {
+pub(crate) enum Asking {
     /// One objective at a time, each once per question.
     One,
     /// All objectives together.
@@ -100,7 +100,11 @@ pub(super) fn measure_briefly(
 }
 
 /// The requests of a way of asking, the same for every policy: question number and levels.
-fn requests(datasets: &Datasets, asking: Asking, rng: &mut impl Rng) -> Vec<(usize, Vec<Option<Level>>)> {
+pub(crate) fn requests(
+    datasets: &Datasets,
+    asking: Asking,
+    rng: &mut impl Rng,
+) -> Vec<(usize, Vec<Option<Level>>)> {
     let n_levels = datasets.schema.n_levels();
     let n_objectives = n_levels.len();
     let mut requests = Vec::new();

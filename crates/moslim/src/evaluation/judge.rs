@@ -46,7 +46,7 @@ impl Judge {
     }
 
     /// How the report calls the judge.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Gold(_) => "gold",
             Self::Model(_) => "held-out reward model",
@@ -54,7 +54,7 @@ impl Judge {
     }
 
     /// The levels of answers, given as prompt and answer text. `[n_answers][n_objectives]`
-    pub(super) fn levels(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<Vec<Level>>, Error> {
+    pub(crate) fn levels(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<Vec<Level>>, Error> {
         match self {
             Self::Gold(gold) => answers
                 .iter()
@@ -101,7 +101,7 @@ impl Judge {
 
 /// How well every head of a reward model classifies the run's held-out answers, which neither the reward model nor the
 /// judge has learned from.
-pub(super) fn head_reports(
+pub(crate) fn head_reports(
     run: &Run,
     datasets: &Datasets,
     reward_model: &RewardModelFolder,

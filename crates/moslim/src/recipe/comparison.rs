@@ -7,6 +7,8 @@ use moslim_lm::{OptimizerConfig, Precision};
 use moslim_rl::Selection;
 use serde::{Deserialize, Serialize};
 
+use super::RecipeError;
+
 /// What `moslim compare` trains and measures.
 ///
 /// All methods have the recipe's start policy, reward model, prompts, decoding and judge, and policy optimisation is set up as in
@@ -59,6 +61,59 @@ pub struct ComparisonRecipe {
     /// Settings of SteerLM 2.0.
     #[serde(default)]
     pub steerlm2: SteerLm2Recipe,
+}
+
+impl ComparisonRecipe {
+    /// Checks the numbers; `recipe` stands in errors.
+    pub(super) fn check(&self, recipe: &str) -> Result<(), RecipeError> {
+        let range = |key: &str, is_right: bool, found: String, expected| match is_right {
+            true => Ok(()),
+            false => {
+                let (recipe, key) = (recipe.into(), format!("comparison.{key}"));
+                Err(RecipeError::Range { recipe, key, found, expected })
+            }
+        };
+        let at_least_one = |key: &str, n: usize| range(key, n >= 1, n.to_string(), "at least 1");
+        let share = |key: &str, found: f64| {
+            range(key, (0.0..1.0).contains(&found), found.to_string(), "at least 0 and below 1")
+        };
+        let positive = |key: &str, found: f64| {
+            range(key, found > 0.0 && found.is_finite(), found.to_string(), "above 0")
+        };
+        at_least_one("methods", self.methods.len())?;
+        at_least_one("seeds", self.seeds.len())?;
+        at_least_one("budgets", self.budgets.len())?;
+        at_least_one("weight_steps", self.weight_steps)?;
+        let mut names: Vec<&str> = self.methods.iter().map(|method| method.name()).collect();
+        names.extend(self.variants.iter().map(|variant| variant.name.as_str()));
+        for (place, name) in names.iter().enumerate() {
+            let is_folder = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
+            range("variants.name", is_folder, format!("`{name}`"), "a name that can be that of a folder")?;
+            let is_new = !names[..place].contains(name);
+            range("methods", is_new, format!("`{name}` twice"), "another name for every method and variant")?;
+        }
+        let has_twice = |n: usize, is_known: &dyn Fn(usize) -> bool| (0..n).any(is_known);
+        let seeds = has_twice(self.seeds.len(), &|place| self.seeds[..place].contains(&self.seeds[place]));
+        range("seeds", !seeds, "a seed twice".into(), "different ones")?;
+        let budgets =
+            has_twice(self.budgets.len(), &|place| self.budgets[..place].contains(&self.budgets[place]));
+        range("budgets", !budgets, "a budget twice".into(), "different ones")?;
+        for (table, tuning) in
+            [("fine_tuning", &self.fine_tuning), ("preference_tuning", &self.preference_tuning)]
+        {
+            at_least_one(&format!("{table}.batch_size"), tuning.batch_size)?;
+            at_least_one(&format!("{table}.micro_batch_size"), tuning.micro_batch_size)?;
+            positive(&format!("{table}.num_train_epochs"), tuning.num_train_epochs)?;
+        }
+        at_least_one("ric.rounds", self.ric.rounds)?;
+        share("ric.quantile", self.ric.quantile)?;
+        positive("cpo.beta", self.cpo.beta)?;
+        share("cpo.free", self.cpo.free)?;
+        positive("modpo.beta", self.modpo.beta)?;
+        at_least_one("rejection_sampling.rounds", self.rejection_sampling.rounds)?;
+        share("rejection_sampling.older_share", self.rejection_sampling.older_share)?;
+        share("steerlm2.first_share", self.steerlm2.first_share)
+    }
 }
 
 fn linf() -> PreferenceMap {
@@ -290,6 +345,8 @@ impl Default for RicRecipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CpoRecipe {
+    /// How the value of an answer under a condition is computed.
+    pub mode: Mode,
     /// β of DPO.
     pub beta: f64,
     /// Share of the prompts whose condition leaves an objective free, for every objective.
@@ -298,7 +355,7 @@ pub struct CpoRecipe {
 
 impl Default for CpoRecipe {
     fn default() -> Self {
-        Self { beta: 0.1, free: 0.3 }
+        Self { mode: Mode::Paper, beta: 0.1, free: 0.3 }
     }
 }
 

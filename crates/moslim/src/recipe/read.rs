@@ -10,9 +10,10 @@ use crate::ServerKind;
 use crate::monitor::MonitorConfigError;
 
 /// The recipes inside the program.
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 4] = [
     ("quickstart", include_str!("../../recipes/quickstart.toml")),
     ("full", include_str!("../../recipes/full.toml")),
+    ("compare", include_str!("../../recipes/compare.toml")),
     ("truthfulqa", include_str!("../../recipes/truthfulqa.toml")),
 ];
 
@@ -219,6 +220,9 @@ impl Recipe {
             batches("pretraining", training.batch_size, training.micro_batch_size)?;
             at_least("pretraining.window", *window, 2, "at least 2")?;
         }
+        if let Some(comparison) = &self.comparison {
+            comparison.check(recipe)?;
+        }
         if let DataRecipe::Files { held_out_share, judge, .. } = &self.data {
             batches("data.judge", judge.batch_size, judge.micro_batch_size)?;
             let inside = *held_out_share > 0.0 && *held_out_share < 1.0;
@@ -319,7 +323,8 @@ mod tests {
     fn a_missing_recipe_names_the_embedded_ones() {
         let message = Recipe::read("nowhere.toml", &[]).unwrap_err().to_string();
         assert!(
-            message.starts_with("nowhere.toml: ") && message.contains("quickstart, full, truthfulqa"),
+            message.starts_with("nowhere.toml: ")
+                && message.contains("quickstart, full, compare, truthfulqa"),
             "{message}"
         );
         let message = Recipe::parse("here", "seed = 1\nsed = 2", &[]).unwrap_err().to_string();

@@ -17,15 +17,14 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use self::checks::Checks;
-use self::inputs::{hold_unasked, reward_trunk};
-pub(crate) use self::inputs::{read_policy, read_reward, read_start};
+pub(crate) use self::inputs::{hold_unasked, read_policy, read_reward, read_start, reward_trunk};
 pub(crate) use self::log::PolicyLogStep;
 use self::log::{LogLines, Logs, repeated_phrases};
 use self::look::Looks;
 pub(crate) use self::look::Snapshot;
 use self::memory::PhaseMemory;
-pub(crate) use self::prompts::with_fitting_held_out;
-use self::prompts::{fitting_prompts, policy_prompt};
+pub(crate) use self::memory::{forget_peak, peak_bytes};
+pub(crate) use self::prompts::{fitting_prompts, policy_prompt, with_fitting_held_out};
 use self::server_engine::ServerEngine;
 use self::shuffled::ShuffledRequests;
 use super::requests::check_told_apart;
@@ -345,7 +344,7 @@ impl<'a> Optimization<'a> {
 /// What decides the training of a policy: everything of the recipe but what comes after it, and the data.
 pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
-    for later in ["evaluation", "ablations"] {
+    for later in ["evaluation", "ablations", "comparison"] {
         recipe.remove(later);
     }
     // What is watched and how often it is written decides nothing.

@@ -88,6 +88,10 @@ pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     for later in ["reward_model", "mapping", "policy", "evaluation", "ablations"] {
         recipe.remove(later);
     }
+    // Of a comparison, the words that its prompts may have decide the vocabulary.
+    if let Some(toml::Value::Table(comparison)) = recipe.get_mut("comparison") {
+        comparison.retain(|key, _| key == "personalized");
+    }
     for stage in ["pretraining", "sft", "conditional_sft"] {
         if let Some(toml::Value::Table(stage)) = recipe.get_mut(stage) {
             stage.remove("save_steps");

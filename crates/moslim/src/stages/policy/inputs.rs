@@ -42,7 +42,7 @@ pub(crate) fn read_reward(run: &Run, policy: &PolicyFolder) -> Result<MappedRewa
 }
 
 /// The layers of the reward model, with gradients and in 32 bits, if a value model starts from them and they read the policy's tokens.
-pub(super) fn reward_trunk(run: &Run, start: &PolicyFolder) -> Result<Option<Decoder>, Error> {
+pub(crate) fn reward_trunk(run: &Run, start: &PolicyFolder) -> Result<Option<Decoder>, Error> {
     match run.recipe.policy.algorithm() {
         Algorithm::Ppo(PpoConfig { value_model: ValueModel::RewardModel, .. }) => {
             let folder = RewardModelFolder::read(&run.reward_model_folder(), &run.device)?;
@@ -54,7 +54,7 @@ pub(super) fn reward_trunk(run: &Run, start: &PolicyFolder) -> Result<Option<Dec
 }
 
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.
-pub(super) fn hold_unasked(
+pub(crate) fn hold_unasked(
     run: &Run,
     datasets: &Datasets,
     start: &PolicyFolder,

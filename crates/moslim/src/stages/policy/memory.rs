@@ -42,13 +42,14 @@ impl PhaseMemory {
 }
 
 /// The most memory that the process had resident since [`forget_peak`], on Linux.
-fn peak_bytes() -> Option<f64> {
+pub(crate) fn peak_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
-fn forget_peak() {
+/// Begins to measure the most memory anew.
+pub(crate) fn forget_peak() {
     // Where that is not allowed, the peak is that of the whole run.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

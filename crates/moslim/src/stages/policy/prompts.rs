@@ -8,7 +8,7 @@ use crate::stages::fitting::{LONGEST_ROLLOUT, fitting, fitting_labeled};
 use crate::{Datasets, Error, PolicyFolder, Run};
 
 /// The prompts of training that leave room for the longest answer, also if they ask for everything.
-pub(super) fn fitting_prompts<'a>(
+pub(crate) fn fitting_prompts<'a>(
     run: &Run,
     datasets: &'a Datasets,
     start: &PolicyFolder,
@@ -57,7 +57,7 @@ pub(crate) fn with_fitting_held_out(
 const LONGEST_ROLLOUT_HELD_OUT: &str = "answer of max_new_tokens to held-out prompt";
 
 /// A prompt of policy optimisation from a question and a request.
-pub(super) fn policy_prompt(
+pub(crate) fn policy_prompt(
     policy: &PolicyFolder,
     prompt: &Prompt,
     request: Request,

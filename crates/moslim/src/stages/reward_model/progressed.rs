@@ -62,7 +62,7 @@ impl Progressed {
 /// What decides the training of a reward model: everything of the recipe but what comes after it, and the data.
 pub(super) fn settings_of(run: &Run, config: &FitConfig, files: &[DataFile]) -> Settings {
     let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
-    for later in ["mapping", "policy", "evaluation", "ablations"] {
+    for later in ["mapping", "policy", "evaluation", "ablations", "comparison"] {
         recipe.remove(later);
     }
     // How often it is written decides nothing.

@@ -1,0 +1,115 @@
+//! How many samples a method may take under a budget.
+
+use moslim_eval::pareto::hypervolume;
+use moslim_eval::stats::mean;
+
+use super::Contender;
+use super::measured::Measured;
+use super::seed::Seed;
+use crate::{BudgetName, Error, Recipe};
+
+/// The samples of a budget are doubled at most so often to reach the hypervolume of the first method.
+const MOST_DOUBLINGS: u32 = 2;
+
+/// They are halved at most so often to find fewer that reach it.
+const MOST_HALVINGS: u32 = 3;
+
+/// This share of the first method's hypervolume counts as reached.
+const REACHED: f64 = 0.98;
+
+/// A method under a budget.
+pub(super) struct UnderBudget {
+    pub measured: Measured,
+    /// Whether the hypervolume asked for was reached; with other budgets nothing is asked for.
+    pub reached: bool,
+}
+
+/// The answers that policy optimisation by the recipe samples.
+pub(super) fn samples_of(recipe: &Recipe) -> usize {
+    let policy = &recipe.policy;
+    policy.max_steps * policy.prompts_per_step * policy.training.num_generations
+}
+
+impl Measured {
+    /// The hypervolume over the origin of the means by the judge.
+    pub(super) fn hypervolume(&self) -> f64 {
+        let points: Vec<Vec<f64>> = self.points.iter().map(|point| means(&point.gold)).collect();
+        let origin = vec![0.0; points.first().map_or(0, Vec::len)];
+        hypervolume(&points, &origin).unwrap_or(f64::NAN)
+    }
+}
+
+/// The mean of every column.
+fn means(rows: &[Vec<f64>]) -> Vec<f64> {
+    let n = rows.first().map_or(0, Vec::len);
+    (0..n).map(|column| mean(&rows.iter().map(|row| row[column]).collect::<Vec<_>>())).collect()
+}
+
+impl Seed {
+    /// A method under a budget; `first` is the method that the budget is taken from.
+    pub(super) fn under_budget(
+        &self,
+        budget: BudgetName,
+        contender: &Contender,
+        first: &Contender,
+        is_chosen: bool,
+    ) -> Result<Option<UnderBudget>, Error> {
+        let samples = samples_of(&first.recipe);
+        let done =
+            |measured: Option<Measured>| measured.map(|measured| UnderBudget { measured, reached: true });
+        let is_first = contender.name == first.name;
+        match budget {
+            BudgetName::Samples => Ok(done(self.measured(contender, samples, is_chosen)?)),
+            BudgetName::Seconds => {
+                let Some(of_first) = self.measured(first, samples, is_chosen)? else { return Ok(None) };
+                let Some(own) = self.measured(contender, samples, is_chosen)? else { return Ok(None) };
+                if is_first {
+                    return Ok(done(Some(own)));
+                }
+                let share = of_first.cost.total_seconds() / own.cost.total_seconds();
+                let samples = rounded(samples as f64 * share);
+                Ok(done(self.measured(contender, samples, is_chosen)?))
+            }
+            BudgetName::Quality => {
+                let Some(of_first) = self.measured(first, samples, is_chosen)? else { return Ok(None) };
+                self.least_samples(contender, samples, REACHED * of_first.hypervolume(), is_chosen)
+            }
+        }
+    }
+
+    /// The least samples tried that reach a hypervolume, or the most tried.
+    fn least_samples(
+        &self,
+        contender: &Contender,
+        samples: usize,
+        hypervolume: f64,
+        is_chosen: bool,
+    ) -> Result<Option<UnderBudget>, Error> {
+        let Some(mut found) = self.measured(contender, samples, is_chosen)? else { return Ok(None) };
+        let reaches = |measured: &Measured| measured.hypervolume() >= hypervolume;
+        if !reaches(&found) {
+            for doubling in 1..=MOST_DOUBLINGS {
+                let Some(more) = self.measured(contender, samples << doubling, is_chosen)? else { break };
+                found = more;
+                if reaches(&found) {
+                    break;
+                }
+            }
+            return Ok(Some(UnderBudget { reached: reaches(&found), measured: found }));
+        }
+        for halving in 1..=MOST_HALVINGS {
+            let Some(fewer) = self.measured(contender, samples >> halving, is_chosen)? else { break };
+            if !reaches(&fewer) {
+                break;
+            }
+            found = fewer;
+        }
+        Ok(Some(UnderBudget { measured: found, reached: true }))
+    }
+}
+
+/// Two digits are enough of a number that comes from times: a comparison that is done again soon after finds the same folder.
+fn rounded(samples: f64) -> usize {
+    let unit = 10f64.powf(samples.max(1.0).log10().floor() - 1.0).max(1.0);
+    ((samples / unit).round() * unit).max(1.0) as usize
+}

@@ -1,0 +1,276 @@
+//! What the policies of a method do, by the judge and by the reward model.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use moslim_baselines::Weights;
+use moslim_data::{Level, Prompt, Request};
+use moslim_eval::classification::expected_level;
+use moslim_eval::stats::mean;
+use moslim_lm::{CausalLm, Exchange, Generated, TokenRng, generate, in_parallel, response_logprobs};
+
+use super::curve::Curves;
+use super::dial::{Asked, Dial, Takes, levels_of};
+use super::ground::Ground;
+use super::measured::{AskedAnswer, Control, Point, ShownAnswer};
+use crate::evaluation::{Asking, Judge, requests};
+use crate::run::Purpose;
+use crate::{Datasets, Error};
+
+/// Questions of training on which the curves of methods that take weights are fitted.
+const CURVE_PROMPTS: usize = 200;
+
+/// Answers of a point that the report shows.
+const SHOWN: usize = 4;
+
+/// Answers whose log-probabilities are computed together.
+const BATCH: usize = 32;
+
+/// Who measures: the questions, the judge, and the ground.
+pub(super) struct Measuring<'a> {
+    pub ground: &'a Ground<'a>,
+    pub judge: &'a Judge,
+    /// The held-out questions that leave room for an answer.
+    pub held_out: &'a Datasets,
+}
+
+/// Answers to questions, in their order.
+struct Answered {
+    texts: Vec<String>,
+    /// By the judge. `[n_prompts][n_objectives]`
+    levels: Vec<Vec<Level>>,
+    kl: f64,
+    mean_length: f64,
+}
+
+/// What was measured of a method.
+pub(super) struct Found {
+    pub points: Vec<Point>,
+    pub control: Control,
+    pub curves: Option<Curves>,
+}
+
+impl Measuring<'_> {
+    /// Measures a method at every weighting, and what it does with requests for levels.
+    pub(super) fn of(&self, dial: &dyn Dial) -> Result<Found, Error> {
+        let weightings = &self.ground.weightings;
+        let prompts: Vec<&Prompt> = self.held_out.held_out_prompts.iter().collect();
+        let mut points: Vec<(Point, Vec<Vec<Level>>)> = Vec::new();
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for weights in weightings {
+            self.ground.run.check_interrupted("comparison")?;
+            let asked = self.asked(dial, weights)?;
+            let words = match dial.words(&asked)? {
+                Some(words) => words,
+                None => asked.in_words(&self.ground.datasets.schema),
+            };
+            // Different weights can be the same request, which is answered once.
+            let point = match seen.get(&words) {
+                Some(&same) => {
+                    let (point, levels) = points[same].clone();
+                    (Point { weights: weights.as_slice().to_vec(), ..point }, levels)
+                }
+                None => self.point(dial, &asked, weights, words.clone(), &prompts)?,
+            };
+            seen.entry(words).or_insert(points.len());
+            points.push(point);
+        }
+        let curves = match dial.takes() {
+            Takes::Weights => Some(self.curves(dial)?),
+            Takes::Levels | Takes::Both => None,
+        };
+        let control = Control {
+            one: self.control(dial, Asking::One, curves.as_ref(), &points)?,
+            all: self.control(dial, Asking::All, curves.as_ref(), &points)?,
+        };
+        Ok(Found { points: points.into_iter().map(|(point, _)| point).collect(), control, curves })
+    }
+
+    /// What a method is asked for that people want who weigh the objectives so.
+    fn asked(&self, dial: &dyn Dial, weights: &Weights) -> Result<Asked, Error> {
+        let Ground { recipe, datasets, .. } = self.ground;
+        Ok(match dial.takes() {
+            Takes::Weights | Takes::Both => Asked::Weights(weights.clone()),
+            Takes::Levels => Asked::Levels(levels_of(weights, recipe.levels_of_weights, &datasets.schema)?),
+        })
+    }
+
+    fn point(
+        &self,
+        dial: &dyn Dial,
+        asked: &Asked,
+        weights: &Weights,
+        words: String,
+        prompts: &[&Prompt],
+    ) -> Result<(Point, Vec<Vec<Level>>), Error> {
+        let policy = dial.policy(asked)?;
+        let reads = prompts.iter().map(|prompt| dial.prompt(asked, prompt)).collect::<Result<Vec<_>, _>>()?;
+        let answered = self.answered(&policy, prompts, &reads, 0)?;
+        self.as_point(answered, weights.as_slice().to_vec(), words, prompts)
+    }
+
+    /// The start policy, which is asked for nothing.
+    pub(super) fn start(&self) -> Result<Point, Error> {
+        let prompts: Vec<&Prompt> = self.held_out.held_out_prompts.iter().collect();
+        let reads = prompts.iter().map(|prompt| self.ground.plain(prompt)).collect::<Result<Vec<_>, _>>()?;
+        let answered = self.answered(&self.ground.start.lm.model, &prompts, &reads, 0)?;
+        Ok(self.as_point(answered, vec![], "nothing".into(), &prompts)?.0)
+    }
+
+    fn as_point(
+        &self,
+        answered: Answered,
+        weights: Vec<f64>,
+        asked: String,
+        prompts: &[&Prompt],
+    ) -> Result<(Point, Vec<Vec<Level>>), Error> {
+        let Answered { texts, levels, kl, mean_length } = answered;
+        let pairs: Vec<(&Prompt, &str)> =
+            prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
+        let judged = self.ground.judgement.classify(&pairs)?;
+        let shown = (0..prompts.len().min(SHOWN)).map(|row| ShownAnswer {
+            question: prompts[row].to_string(),
+            response: texts[row].clone(),
+            levels: levels[row].clone(),
+        });
+        let point = Point {
+            weights,
+            asked,
+            gold: levels.iter().map(|levels| self.ground.shares(levels)).collect(),
+            proxy: judged.iter().map(|answer| self.ground.rewards(answer)).collect(),
+            kl,
+            mean_length,
+            answers: shown.collect(),
+        };
+        Ok((point, levels))
+    }
+
+    /// One answer to every prompt.
+    fn answered(
+        &self,
+        policy: &CausalLm,
+        prompts: &[&Prompt],
+        reads: &[Vec<u32>],
+        stream: u64,
+    ) -> Result<Answered, Error> {
+        let ground = self.ground;
+        let lm = &ground.start.lm;
+        let sampling = ground.run.recipe.policy.training.sampling;
+        let rng = TokenRng::new(ground.run.seed(Purpose::Evaluation), stream);
+        let policy = policy.valid().merged();
+        let answers = generate(&policy, reads, 1, &sampling, &lm.stops(), &rng);
+        let decoded = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
+        let texts: Vec<String> = decoded.collect::<Result<_, _>>()?;
+        let pairs: Vec<(&Prompt, &str)> =
+            prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
+        let levels = self.judge.levels(&pairs)?;
+        let lengths: Vec<f64> = answers.iter().map(|answer| answer.tokens.len() as f64).collect();
+        let kl = self.divergence(prompts, &answers, sampling.temperature)?;
+        Ok(Answered { kl, mean_length: mean(&lengths), levels, texts })
+    }
+
+    /// The mean of `log π(y|x, asked) − log π_start(y|x)` over the answers, in nats.
+    fn divergence(&self, prompts: &[&Prompt], answers: &[Generated], temperature: f64) -> Result<f64, Error> {
+        let start = self.ground.start.lm.model.valid();
+        let plain = prompts.iter().map(|prompt| self.ground.plain(prompt));
+        let plain: Vec<Vec<u32>> = plain.collect::<Result<_, _>>()?;
+        let exchanges: Vec<Exchange<'_>> = plain
+            .iter()
+            .zip(answers)
+            .map(|(prompt, answer)| Exchange { prompt, response: &answer.tokens })
+            .collect();
+        // Temperature 0 takes the most probable token of the distribution at 1.
+        let temperature = if temperature > 0.0 { temperature } else { 1.0 };
+        let of_batch = |batch: &[Exchange<'_>]| -> Vec<f64> {
+            let logprobs = response_logprobs(&start, batch, temperature).logprobs.sum_dim(1);
+            logprobs.into_data().iter::<f64>().collect()
+        };
+        let before = in_parallel(&start.device(), exchanges.chunks(BATCH).collect(), of_batch).concat();
+        let after = answers.iter().map(|answer| answer.logprobs.iter().map(|&p| f64::from(p)).sum::<f64>());
+        let differences: Vec<f64> = after.zip(before).map(|(after, before)| after - before).collect();
+        Ok(mean(&differences))
+    }
+
+    /// How levels follow weights, on questions of training and by the reward model: nobody may look at what is measured.
+    fn curves(&self, dial: &dyn Dial) -> Result<Curves, Error> {
+        let ground = self.ground;
+        let prompts: Vec<&Prompt> = ground.prompts.iter().copied().take(CURVE_PROMPTS).collect();
+        let mut means = Vec::new();
+        for weights in &ground.weightings {
+            let asked = Asked::Weights(weights.clone());
+            let policy = dial.policy(&asked)?.valid().merged();
+            let reads =
+                prompts.iter().map(|prompt| dial.prompt(&asked, prompt)).collect::<Result<Vec<_>, _>>()?;
+            let rng = TokenRng::new(ground.run.seed(Purpose::Evaluation), 1);
+            let sampling = ground.run.recipe.policy.training.sampling;
+            let lm = &ground.start.lm;
+            let answers = generate(&policy, &reads, 1, &sampling, &lm.stops(), &rng);
+            let texts = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
+            let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
+            let pairs: Vec<(&Prompt, &str)> =
+                prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
+            let judged = ground.judgement.classify(&pairs)?;
+            let level = |objective: usize| {
+                mean(&judged.iter().map(|answer| expected_level(&answer.0[objective])).collect::<Vec<_>>())
+            };
+            means.push((0..ground.n_objectives()).map(level).collect());
+        }
+        let n_levels = ground.datasets.schema.n_levels();
+        Ok(Curves::fit(&ground.names(), &n_levels, &ground.weightings, &means))
+    }
+
+    /// Answers to requests for levels; a method that takes weights has given them already, at one of its points.
+    fn control(
+        &self,
+        dial: &dyn Dial,
+        asking: Asking,
+        curves: Option<&Curves>,
+        points: &[(Point, Vec<Vec<Level>>)],
+    ) -> Result<Vec<AskedAnswer>, Error> {
+        let ground = self.ground;
+        let asked = requests(self.held_out, asking, &mut ground.run.rng(Purpose::Evaluation));
+        let as_request = |levels: &[Option<Level>]| Request {
+            levels: levels.iter().map(|level| level.map(|level| level as f64)).collect(),
+        };
+        let achieved: Vec<Vec<Level>> = match curves {
+            Some(curves) => asked
+                .iter()
+                .map(|(prompt, levels)| {
+                    let nearest = curves.nearest(&as_request(levels), &ground.weightings);
+                    points[nearest].1[*prompt].clone()
+                })
+                .collect(),
+            None => self.levels_as_asked(dial, &asked, asking)?,
+        };
+        let answers = asked.into_iter().zip(achieved);
+        Ok(answers.map(|((prompt, asked), achieved)| AskedAnswer { prompt, asked, achieved }).collect())
+    }
+
+    /// The levels of answers to requests, those of one policy written together.
+    fn levels_as_asked(
+        &self,
+        dial: &dyn Dial,
+        asked: &[(usize, Vec<Option<Level>>)],
+        asking: Asking,
+    ) -> Result<Vec<Vec<Level>>, Error> {
+        let mut of_policy: BTreeMap<String, Vec<(usize, Asked)>> = BTreeMap::new();
+        for (row, (_, levels)) in asked.iter().enumerate() {
+            let levels = levels.iter().map(|level| level.map(|level| level as f64)).collect();
+            let request = Asked::Levels(Request { levels });
+            of_policy.entry(dial.which(&request)?).or_default().push((row, request));
+        }
+        let mut achieved = vec![vec![]; asked.len()];
+        for (policy, rows) in of_policy.values().enumerate() {
+            let prompts: Vec<&Prompt> =
+                rows.iter().map(|(row, _)| &self.held_out.held_out_prompts[asked[*row].0]).collect();
+            let reads = rows.iter().zip(&prompts).map(|((_, request), prompt)| dial.prompt(request, prompt));
+            let reads: Vec<Vec<u32>> = reads.collect::<Result<_, _>>()?;
+            let stream = 2 + asking as u64 + 2 * policy as u64;
+            let answered = self.answered(&dial.policy(&rows[0].1)?, &prompts, &reads, stream)?;
+            for ((row, _), levels) in rows.iter().zip(answered.levels) {
+                achieved[*row] = levels;
+            }
+        }
+        Ok(achieved)
+    }
+}

@@ -1,0 +1,160 @@
+//! A comparison with one seed: its start policy and reward model, and every method on them.
+
+use std::collections::BTreeMap;
+
+use moslim_data::ObjectiveSchema;
+use moslim_lm::{read_json, write_json};
+
+use super::ground::Ground;
+use super::measured::{Measured, SharedGround};
+use super::measuring::{Found, Measuring};
+use super::workshop::Workshop;
+use super::{Comparison, Contender, methods};
+use crate::checkpoints::Settings;
+use crate::evaluation::{Judge, head_reports};
+use crate::run::{Origin, RECIPE};
+use crate::stages::{prepare, with_fitting_held_out};
+use crate::{Available, Datasets, Error, Plan, Recipe, Run};
+
+/// The file of a method's measurement, and of what all methods with a seed share.
+const MEASURED: &str = "measured.json";
+const GROUND: &str = "ground.json";
+
+/// How the measurement of a method is called in its manifest.
+const STAGE: &str = "compare";
+
+/// Everything with one seed.
+pub(super) struct Seed {
+    datasets: Datasets,
+    /// The run that all methods start from.
+    origin: Origin,
+    recipe: Recipe,
+    folder: std::path::PathBuf,
+}
+
+impl Seed {
+    /// Makes start policy and reward model, unless they are there.
+    pub(super) fn prepared(
+        comparison: &Comparison,
+        seed: u64,
+        contenders: &[Contender],
+        available: Available,
+    ) -> Result<Self, Error> {
+        let folder = comparison.folder.join("seeds").join(seed.to_string());
+        let recipe = comparison.recipe.with(&[format!("seed={seed}")])?;
+        let datasets = Datasets::of(&recipe)?;
+        let surroundings = comparison.surroundings.clone();
+        let run = match comparison.resume && folder.join(RECIPE).exists() {
+            true => Run::resume(&folder, &comparison.changes, surroundings)?,
+            false => Run::new(recipe.clone(), &folder, surroundings)?,
+        };
+        for contender in contenders {
+            Plan::of(&contender.recipe, &datasets, &run.device)?.check(available, false)?;
+        }
+        run.progress.say(&format!("seed {seed}: {}", folder.display()));
+        prepare(&run, &datasets)?;
+        let origin = run.origin().under(&comparison.folder, comparison.resume);
+        let seed = Self { datasets, origin, recipe, folder };
+        seed.write_ground(&run)?;
+        Ok(seed)
+    }
+
+    /// The objectives.
+    pub(super) fn schema(&self) -> &ObjectiveSchema {
+        &self.datasets.schema
+    }
+
+    /// The seed.
+    fn number(&self) -> u64 {
+        self.recipe.seed
+    }
+
+    /// What all methods share.
+    pub(super) fn ground(&self) -> Result<SharedGround, Error> {
+        Ok(read_json(&self.folder.join(GROUND))?)
+    }
+
+    /// Measures what all methods share, unless that was done.
+    fn write_ground(&self, run: &Run) -> Result<(), Error> {
+        let path = self.folder.join(GROUND);
+        if run.resume && path.exists() {
+            return Ok(());
+        }
+        let comparison = super::comparison_of(&run.recipe)?;
+        let ground = Ground::of(run, comparison, &self.datasets)?;
+        let held_out = with_fitting_held_out(run, &self.datasets, &ground.start)?;
+        let judge = Judge::of(run)?;
+        let start = Measuring { ground: &ground, judge: &judge, held_out: &held_out }.start()?;
+        let heads = head_reports(run, &held_out, ground.judgement.reward_model())?;
+        let accuracy = ground
+            .names()
+            .into_iter()
+            .zip(heads)
+            .map(|(name, head)| (name, head.measures.intensity_accuracy));
+        let seconds =
+            run.seconds()?.into_iter().filter_map(|(stage, seconds)| Some((stage, seconds.as_f64()?)));
+        let shared = SharedGround {
+            seed: self.number(),
+            seconds: seconds.collect(),
+            accuracy: accuracy.collect(),
+            separate_accuracy: BTreeMap::new(),
+            start,
+        };
+        Ok(write_json(&path, &shared)?)
+    }
+
+    /// Trains and measures a method on so many samples, unless that was done; nothing if it was not and is not chosen.
+    pub(super) fn measured(
+        &self,
+        contender: &Contender,
+        samples: usize,
+        is_chosen: bool,
+    ) -> Result<Option<Measured>, Error> {
+        let folder = self.folder.join("methods").join(contender.name.replace(['/', ' '], "-"));
+        let folder = folder.join(samples.to_string());
+        if !is_chosen && !folder.join(MEASURED).exists() {
+            return Ok(None);
+        }
+        let recipe = contender.recipe.with(&[format!("seed={}", self.number())])?;
+        let settings = settings(&recipe, &self.datasets)?;
+        let run = self.origin.fork(recipe, &folder)?;
+        if run.resume && run.is_done(STAGE, &settings)? {
+            return Ok(Some(read_json(&folder.join(MEASURED))?));
+        }
+        let progress = &run.progress;
+        progress.say(&format!("seed {}: {}, {samples} samples", self.number(), contender.name));
+        run.note_begun(STAGE)?;
+        let comparison = super::comparison_of(&run.recipe)?;
+        let ground = Ground::of(&run, comparison, &self.datasets)?;
+        let held_out = with_fitting_held_out(&run, &self.datasets, &ground.start)?;
+        let judge = Judge::of(&run)?;
+        let mut shop = Workshop::new(&ground);
+        let dial = methods::train(contender.method, &mut shop, samples)?;
+        let measuring = Measuring { ground: &ground, judge: &judge, held_out: &held_out };
+        let Found { points, control, curves } = measuring.of(&*dial)?;
+        let measured = Measured {
+            method: contender.name.clone(),
+            seed: self.number(),
+            samples_allowed: samples,
+            cost: shop.cost().clone(),
+            points,
+            control,
+            curves: curves.map_or(vec![], |curves| curves.curves),
+        };
+        write_json(&folder.join(MEASURED), &measured)?;
+        run.note_done(STAGE, &self.datasets.files, settings)?;
+        Ok(Some(measured))
+    }
+}
+
+/// What decides a measurement: everything of the recipe but which other methods, seeds and budgets there are, and the data.
+fn settings(recipe: &Recipe, datasets: &Datasets) -> Result<Settings, Error> {
+    let mut table = toml::Table::try_from(recipe).expect("a recipe is a table");
+    table.remove("ablations");
+    if let Some(toml::Value::Table(comparison)) = table.get_mut("comparison") {
+        for others in ["methods", "variants", "seeds", "budgets"] {
+            comparison.remove(others);
+        }
+    }
+    Ok(Settings::of(&table, &datasets.files))
+}

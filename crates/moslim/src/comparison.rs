@@ -8,6 +8,7 @@ mod measured;
 mod measuring;
 mod methods;
 mod seed;
+mod separate;
 mod workshop;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use moslim_data::ObjectiveSchema;
 use self::measured::{Outcome, SharedGround};
 use self::seed::Seed;
 use crate::run::RECIPE;
-use crate::{Available, ComparisonRecipe, Error, MethodName, Recipe, Surroundings, holds_a_run, write_whole};
+use crate::{Available, ComparisonRecipe, Datasets, Error, MethodName, Recipe, Surroundings, holds_a_run, write_whole};
 
 /// A comparison in its folder.
 #[derive(Clone, Debug)]
@@ -85,6 +86,14 @@ impl Comparison {
                 place: "--only".into(),
                 found: unknown.clone(),
                 expected: format!("methods and variants of the recipe: {}", known.join(", ")),
+            });
+        }
+        let n_objectives = Datasets::of(&self.recipe)?.schema.len();
+        if n_objectives < 2 {
+            return Err(Error::Unusable {
+                place: "data.objectives".into(),
+                found: n_objectives.to_string(),
+                expected: "at least 2: there is nothing to weigh".into(),
             });
         }
         let mut grounds: Vec<SharedGround> = Vec::new();

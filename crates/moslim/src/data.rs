@@ -94,7 +94,14 @@ impl Datasets {
     /// If a file cannot be read, a line is malformed, or there is nothing to learn from or to measure on.
     pub fn of(recipe: &Recipe) -> Result<Self, Error> {
         match &recipe.data {
-            DataRecipe::Testbed { world, sft_answers, labeled_answers, held_out_answers, labels } => {
+            DataRecipe::Testbed {
+                world,
+                objectives,
+                sft_answers,
+                labeled_answers,
+                held_out_answers,
+                labels,
+            } => {
                 for (key, n) in [
                     ("sft_answers", sft_answers),
                     ("labeled_answers", labeled_answers),
@@ -109,10 +116,11 @@ impl Datasets {
                     }
                 }
                 let world = World::new(*world, recipe.seed);
-                recipe.reward_model.heads(&world.schema()).map_err(Error::fit("reward_model"))?;
+                let schema = chosen(&world.schema(), objectives.as_deref())?;
+                recipe.reward_model.heads(&schema).map_err(Error::fit("reward_model"))?;
                 let clean = LabelOptions { noise: 0.0, missing: MissingPattern::NOTHING };
                 let n_prompts = recipe.policy.max_steps * recipe.policy.prompts_per_step;
-                Ok(Self {
+                let all = Self {
                     summary: None,
                     files: plain_text_files(recipe)?,
                     schema: world.schema(),
@@ -141,7 +149,8 @@ impl Datasets {
                         recipe.evaluation.prompts,
                         stream::EVALUATION,
                     )),
-                })
+                };
+                Ok(all.under(schema))
             }
             DataRecipe::Files {
                 objectives,
@@ -221,7 +230,7 @@ impl Datasets {
 }
 
 impl Datasets {
-    /// The same under other objectives, which contain those that the data has.
+    /// The same under other objectives: those that the data has not are without labels, and labels of others are left out.
     pub(crate) fn under(self, schema: ObjectiveSchema) -> Self {
         let own = &self.schema;
         let places: Vec<Option<usize>> =
@@ -231,10 +240,27 @@ impl Datasets {
                 answer.levels = places.iter().map(|place| answer.levels[(*place)?]).collect();
                 answer.sources = places.iter().map(|place| answer.sources[(*place)?].clone()).collect();
             }
+            labeled.pairs.retain(|pair| schema.index_of(&pair.objective).is_some());
             labeled
         };
         let [labeled, held_out, judge] = [self.labeled, self.held_out, self.judge].map(moved);
         Self { labeled, held_out, judge, schema, ..self }
+    }
+}
+
+/// The objectives of these names, in the order of the schema that has them; all if there are no names.
+fn chosen(schema: &ObjectiveSchema, names: Option<&[String]>) -> Result<ObjectiveSchema, Error> {
+    let Some(names) = names else { return Ok(schema.clone()) };
+    let known: Vec<&str> = schema.objectives().iter().map(|objective| objective.name.as_str()).collect();
+    let unknown = names.iter().find(|name| !known.contains(&name.as_str()));
+    let chosen = schema.objectives().iter().filter(|objective| names.contains(&objective.name)).cloned();
+    match (unknown, ObjectiveSchema::new(chosen.collect())) {
+        (None, Ok(schema)) => Ok(schema),
+        (unknown, _) => Err(Error::Unusable {
+            place: "data.objectives".into(),
+            found: unknown.map_or("none".into(), |unknown| format!("`{unknown}`")),
+            expected: format!("some of {}", known.join(", ")),
+        }),
     }
 }
 

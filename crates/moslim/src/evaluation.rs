@@ -56,7 +56,7 @@ pub(crate) fn write_report(run: &Run, datasets: &Datasets, ablations: Vec<Subjec
         progress.advance(|| what.to_string());
         run.check_interrupted(STAGE)
     };
-    let heads = judge::head_reports(run, datasets, reward.reward_model())?;
+    let heads = judge::head_reports(run, datasets, &reward.classifier().models()[0])?;
     let judge_heads = judge.heads(run, datasets)?;
     done("reward model")?;
     let before = measure(run, datasets, &start, &judge, &reward)?;

@@ -2,6 +2,7 @@
 
 mod allocator;
 mod checkpoints;
+mod classifier;
 mod comparison;
 mod data;
 mod device;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::Device;
 use moslim_data::{Objective, Prompt, Request};
 use moslim_eval::classification::expected_level;
@@ -15,12 +14,13 @@ use moslim_rl::{ObjectiveScores, PolicyPrompt, Reward, RewardError, Rollout, Sco
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::classifier::Classifier;
 use crate::model_card::CARD;
 use crate::stages::check_context;
 
 /// A reward model with a mapping; it never shows the request to the model.
 pub struct MappedReward {
-    reward_model: RewardModelFolder,
+    classifier: Classifier,
     /// Statistics of the answers scored in training, if the mapping asks for them.
     running: Option<RunningStats>,
     mapping: RewardMapping,
@@ -59,11 +59,23 @@ impl MappedReward {
     ) -> Result<Self, Error> {
         let mut reward_model = RewardModelFolder::read(folder, device)?;
         reward_model.model = reward_model.model.in_precision(precision);
+        Self::new(Classifier::one(reward_model), mapping, policy_tokenizer)
+    }
+
+    /// Maps what a classifier says of answers.
+    ///
+    /// # Errors
+    /// If the mapping's momentum is out of its range.
+    pub(crate) fn new(
+        classifier: Classifier,
+        mapping: RewardMapping,
+        policy_tokenizer: Tokenizer,
+    ) -> Result<Self, Error> {
         let running = match mapping.kind {
             MappingKind::ZRunning { momentum } => Some(RunningStats::new(momentum)?),
             _ => None,
         };
-        Ok(Self { reward_model, running, mapping, anchor: None, policy_tokenizer })
+        Ok(Self { classifier, running, mapping, anchor: None, policy_tokenizer })
     }
 
     /// Holds the levels that a request leaves open where `ordinary` answers, prompt and answer text, have them.
@@ -75,19 +87,14 @@ impl MappedReward {
         Ok(())
     }
 
-    /// The reward model alone.
-    pub(crate) fn reward_model(&self) -> &RewardModelFolder {
-        &self.reward_model
-    }
-
-    /// The number of weights.
-    pub(crate) fn n_numbers(&self) -> usize {
-        self.reward_model.model.num_params()
+    /// Who classifies.
+    pub(crate) fn classifier(&self) -> &Classifier {
+        &self.classifier
     }
 
     /// Number of levels of every objective.
     pub(crate) fn n_levels(&self) -> Vec<usize> {
-        self.reward_model.schema.n_levels()
+        self.classifier.schema.n_levels()
     }
 
     /// The class probabilities of answers, given as prompt and answer text.
@@ -95,7 +102,7 @@ impl MappedReward {
     /// # Errors
     /// If the tokenizer fails.
     pub fn classify(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<ClassProbabilities>, Error> {
-        classify(&self.reward_model, answers)
+        self.classifier.classify(answers)
     }
 
     /// The scores of answers against requests.
@@ -109,7 +116,7 @@ impl MappedReward {
     /// What the reward model says of answers, with other opinions where the mapping asks for them.
     fn judge(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<Judgement>, Error> {
         if self.mapping.pessimism.asks() {
-            return classify_with_opinions(&self.reward_model, answers);
+            return self.classifier.classify_with_opinions(answers);
         }
         let alone = |probabilities| Judgement { probabilities, opinions: vec![] };
         Ok(self.classify(answers)?.into_iter().map(alone).collect())
@@ -133,7 +140,7 @@ impl MappedReward {
     fn statistics(&self) -> Option<&TargetStats> {
         // Before the first batch of training there is nothing but the calibration set.
         let running = self.running.as_ref().and_then(RunningStats::stats);
-        running.or(self.reward_model.statistics.as_ref())
+        running.or(self.classifier.statistics.as_ref())
     }
 }
 
@@ -225,7 +232,7 @@ impl MappedReward {
                 Ok(terms.into_iter().map(|term| term.map(|term| term / divisor)).collect())
             })
             .collect::<Result<_, MappingError>>()?;
-        let objectives = self.reward_model.schema.objectives().iter().enumerate();
+        let objectives = self.classifier.schema.objectives().iter().enumerate();
         let of_objective = |(index, objective): (usize, &Objective)| ObjectiveScores {
             objective: objective.name.clone(),
             scores: terms.iter().map(|terms| terms[index]).collect(),

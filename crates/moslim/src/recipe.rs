@@ -75,6 +75,9 @@ pub enum DataRecipe {
     Testbed {
         /// Which world.
         world: WorldKind,
+        /// The objectives that the run is about, of those that the world has; all if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        objectives: Option<Vec<String>>,
         /// Answers of mixed quality for supervised fine-tuning.
         sft_answers: usize,
         /// Labelled answers for the reward model.

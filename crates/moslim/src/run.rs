@@ -28,6 +28,8 @@ pub struct Run {
     pub folder: PathBuf,
     /// Where the start policy and the reward model are read from: the folder itself, or that of the run it is an ablation of.
     inputs: PathBuf,
+    /// Where its reward model is: the same, but for a run that makes one of its own.
+    rewards: PathBuf,
     /// The folder that a person named, which is that of the run or of the one it is an ablation of.
     root: PathBuf,
     /// Where tensors live, without gradients.
@@ -56,7 +58,7 @@ pub struct Surroundings {
 
 /// The run that others start from: its start policy, its reward model and its surroundings.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct Base {
     inputs: PathBuf,
     root: PathBuf,
     resume: bool,
@@ -64,7 +66,7 @@ pub(crate) struct Origin {
     surroundings: Surroundings,
 }
 
-impl Origin {
+impl Base {
     /// A run with another recipe and a folder of its own, which starts from the same policy with the same reward model.
     ///
     /// # Errors
@@ -72,6 +74,7 @@ impl Origin {
     pub(crate) fn fork(&self, recipe: Recipe, folder: &Path) -> Result<Run, Error> {
         Ok(Run {
             inputs: self.inputs.clone(),
+            rewards: self.inputs.clone(),
             root: self.root.clone(),
             resume: self.resume,
             intended_changes: self.intended_changes.clone(),
@@ -203,6 +206,7 @@ impl Run {
             recipe,
             folder: folder.into(),
             inputs: folder.into(),
+            rewards: folder.into(),
             root: folder.into(),
             device,
             progress,
@@ -214,8 +218,8 @@ impl Run {
     }
 
     /// What runs with folders of their own have of this one; it may be kept when this one has ended.
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
+    pub(crate) fn base(&self) -> Base {
+        Base {
             inputs: self.inputs.clone(),
             root: self.root.clone(),
             resume: self.resume,
@@ -233,7 +237,12 @@ impl Run {
     /// # Errors
     /// As [`Run::new`].
     pub(crate) fn fork(&self, recipe: Recipe, folder: &Path) -> Result<Self, Error> {
-        self.origin().fork(recipe, folder)
+        self.base().fork(recipe, folder)
+    }
+
+    /// The folder of the run that this one starts from, which is its own if it starts from nothing.
+    pub(crate) fn inputs(&self) -> &Path {
+        &self.inputs
     }
 
     /// The folder of the language model before policy optimisation.
@@ -243,7 +252,12 @@ impl Run {
 
     /// The folder of the reward model.
     pub fn reward_model_folder(&self) -> PathBuf {
-        self.inputs.join(REWARD_MODEL_FOLDER)
+        self.rewards.join(REWARD_MODEL_FOLDER)
+    }
+
+    /// The same run with a reward model in its own folder.
+    pub(crate) fn with_own_reward_model(self) -> Self {
+        Self { rewards: self.folder.clone(), ..self }
     }
 
     /// The folder of the judge that was trained on held-out questions, where there is no exact one.

@@ -16,8 +16,8 @@ use crate::{Available, Datasets, Error, Plan, Run};
 pub use fitting::fitting_labeled;
 pub(crate) use fitting::{LONGEST_ROLLOUT, check_context};
 pub(crate) use policy::{
-    PolicyLogStep, Snapshot, fitting_prompts, forget_peak, hold_unasked, peak_bytes, policy_prompt,
-    read_policy, read_reward, read_start, reward_trunk, with_fitting_held_out,
+    ORDINARY_ANSWERS, PolicyLogStep, Snapshot, fitting_prompts, forget_peak, hold_unasked, peak_bytes,
+    policy_prompt, read_policy, read_reward, read_start, reward_trunk, with_fitting_held_out,
 };
 pub(crate) use requests::same_tokens;
 pub use reward_model::add_objectives;
@@ -65,6 +65,19 @@ pub fn train_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     run.check_data(&["sft"], &datasets.files)?;
     let settings = reward_model::settings(run, &datasets.files);
     whole_stage(run, "reward fit", "reward_model", datasets, settings, || reward_model::train(run, datasets))
+}
+
+/// Trains a reward model of fewer objectives in the run's own folder, unless a run that resumes has it.
+///
+/// # Errors
+/// As [`train_reward_model`].
+pub(crate) fn train_separate_reward_model(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    let settings = reward_model::settings(run, &datasets.files);
+    if run.resume && run.is_done("reward fit", &settings)? {
+        return Ok(());
+    }
+    let train = || reward_model::train_alone(run, datasets);
+    whole_stage(run, "reward fit", "reward_model", datasets, settings, train)
 }
 
 /// Trains the policy with the reward model of the run folder.

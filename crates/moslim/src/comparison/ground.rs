@@ -8,8 +8,9 @@ use moslim_reward_mapping::ClassProbabilities;
 use moslim_reward_model::messages;
 use moslim_rl::{ObjectiveScores, PolicyPrompt, Reward, RewardError, Rollout, Scores};
 
+use super::separate;
 use crate::stages::{fitting_prompts, read_reward, read_start};
-use crate::{ComparisonRecipe, Datasets, Error, MappedReward, PolicyFolder, Run};
+use crate::{ComparisonRecipe, Datasets, Error, MappedReward, PolicyFolder, RewardModels, Run};
 
 /// Start policy, reward model, prompts and settings.
 pub(super) struct Ground<'a> {
@@ -38,7 +39,7 @@ impl<'a> Ground<'a> {
     ) -> Result<Self, Error> {
         let start = read_start(run, &run.device.clone().autodiff())?;
         let prompts = fitting_prompts(run, datasets, &start)?;
-        let judgement = read_reward(run, &start)?;
+        let judgement = mapped_reward(run, recipe, datasets, &start)?;
         let n_levels = datasets.schema.n_levels();
         Ok(Self {
             run,
@@ -50,6 +51,11 @@ impl<'a> Ground<'a> {
             weightings: Weights::grid(n_levels.len(), recipe.weight_steps)?,
             highest: n_levels.into_iter().map(|n| (n - 1) as f64).collect(),
         })
+    }
+
+    /// The mapped reward, with nothing remembered.
+    pub(super) fn mapped_reward(&self) -> Result<MappedReward, Error> {
+        mapped_reward(self.run, self.recipe, self.datasets, &self.start)
     }
 
     /// The number of objectives.
@@ -97,6 +103,21 @@ impl<'a> Ground<'a> {
     /// A request's level as a share of the highest.
     pub(super) fn share_of(&self, objective: usize, level: f64) -> f64 {
         level / self.highest[objective]
+    }
+}
+
+fn mapped_reward(
+    run: &Run,
+    recipe: &ComparisonRecipe,
+    datasets: &Datasets,
+    start: &PolicyFolder,
+) -> Result<MappedReward, Error> {
+    match recipe.reward_models {
+        RewardModels::Shared => read_reward(run, start),
+        RewardModels::Separate => {
+            let (mapping, tokenizer) = (run.recipe.mapping.clone(), start.lm.tokenizer.clone());
+            MappedReward::new(separate::read(run, &datasets.schema)?, mapping, tokenizer)
+        }
     }
 }
 

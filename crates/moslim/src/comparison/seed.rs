@@ -8,13 +8,14 @@ use moslim_lm::{read_json, write_json};
 use super::ground::Ground;
 use super::measured::{Measured, SharedGround};
 use super::measuring::{Found, Measuring};
+use super::separate::{self, Separate};
 use super::workshop::Workshop;
 use super::{Comparison, Contender, methods};
 use crate::checkpoints::Settings;
 use crate::evaluation::{Judge, head_reports};
-use crate::run::{Origin, RECIPE};
-use crate::stages::{prepare, with_fitting_held_out};
-use crate::{Available, Datasets, Error, Plan, Recipe, Run};
+use crate::run::{Base, RECIPE};
+use crate::stages::{prepare, read_start, with_fitting_held_out};
+use crate::{Available, ComparisonRecipe, Datasets, Error, Plan, Recipe, RewardModels, Run};
 
 /// The file of a method's measurement, and of what all methods with a seed share.
 const MEASURED: &str = "measured.json";
@@ -27,7 +28,7 @@ const STAGE: &str = "compare";
 pub(super) struct Seed {
     datasets: Datasets,
     /// The run that all methods start from.
-    origin: Origin,
+    base: Base,
     recipe: Recipe,
     folder: std::path::PathBuf,
 }
@@ -53,9 +54,9 @@ impl Seed {
         }
         run.progress.say(&format!("seed {seed}: {}", folder.display()));
         prepare(&run, &datasets)?;
-        let origin = run.origin().under(&comparison.folder, comparison.resume);
-        let seed = Self { datasets, origin, recipe, folder };
-        seed.write_ground(&run)?;
+        let base = run.base().under(&comparison.folder, comparison.resume);
+        let seed = Self { datasets, base, recipe, folder };
+        seed.write_ground(&run, contenders)?;
         Ok(seed)
     }
 
@@ -74,30 +75,44 @@ impl Seed {
         Ok(read_json(&self.folder.join(GROUND))?)
     }
 
-    /// Measures what all methods share, unless that was done.
-    fn write_ground(&self, run: &Run) -> Result<(), Error> {
+    /// Trains further reward models, if a method asks for them, and measures what all methods share, unless that was done.
+    fn write_ground(&self, run: &Run, contenders: &[Contender]) -> Result<(), Error> {
+        let asks = |contender: &Contender| {
+            super::comparison_of(&contender.recipe).is_ok_and(|of| of.reward_models == RewardModels::Separate)
+        };
+        let separate = match contenders.iter().find(|contender| asks(contender)) {
+            None => Separate::default(),
+            Some(_) => {
+                let start = read_start(run, &run.device)?;
+                separate::train(&self.base, &self.folder, &run.recipe, &self.datasets, &start)?
+            }
+        };
         let path = self.folder.join(GROUND);
         if run.resume && path.exists() {
-            return Ok(());
+            let shared: SharedGround = read_json(&path)?;
+            if shared.separate_accuracy == separate.accuracy {
+                return Ok(());
+            }
         }
         let comparison = super::comparison_of(&run.recipe)?;
+        let comparison = &ComparisonRecipe { reward_models: RewardModels::Shared, ..comparison.clone() };
         let ground = Ground::of(run, comparison, &self.datasets)?;
         let held_out = with_fitting_held_out(run, &self.datasets, &ground.start)?;
         let judge = Judge::of(run)?;
         let start = Measuring { ground: &ground, judge: &judge, held_out: &held_out }.start()?;
-        let heads = head_reports(run, &held_out, ground.judgement.reward_model())?;
-        let accuracy = ground
-            .names()
-            .into_iter()
-            .zip(heads)
-            .map(|(name, head)| (name, head.measures.intensity_accuracy));
+        let heads = head_reports(run, &held_out, &ground.judgement.classifier().models()[0])?;
+        let accuracy = heads.into_iter().map(|head| head.measures.intensity_accuracy);
         let seconds =
             run.seconds()?.into_iter().filter_map(|(stage, seconds)| Some((stage, seconds.as_f64()?)));
+        let mut seconds: BTreeMap<String, f64> = seconds.collect();
+        if !separate.accuracy.is_empty() {
+            seconds.insert("separate_reward_models".into(), separate.seconds);
+        }
         let shared = SharedGround {
             seed: self.number(),
-            seconds: seconds.collect(),
-            accuracy: accuracy.collect(),
-            separate_accuracy: BTreeMap::new(),
+            seconds,
+            accuracy: ground.names().into_iter().zip(accuracy).collect(),
+            separate_accuracy: separate.accuracy,
             start,
         };
         Ok(write_json(&path, &shared)?)
@@ -117,7 +132,7 @@ impl Seed {
         }
         let recipe = contender.recipe.with(&[format!("seed={}", self.number())])?;
         let settings = settings(&recipe, &self.datasets)?;
-        let run = self.origin.fork(recipe, &folder)?;
+        let run = self.base.fork(recipe, &folder)?;
         if run.resume && run.is_done(STAGE, &settings)? {
             return Ok(Some(read_json(&folder.join(MEASURED))?));
         }

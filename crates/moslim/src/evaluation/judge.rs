@@ -15,8 +15,8 @@ use crate::{DataRecipe, Datasets, Error, MappedReward, Run};
 
 /// A judge that the policy was not trained on.
 pub(crate) enum Judge {
-    /// Computes the levels from the text.
-    Gold(Gold),
+    /// Computes the levels from the text; those of the run's objectives, by their numbers, are looked at.
+    Gold(Gold, Vec<usize>),
     /// A second reward model that learned from held-out questions.
     Model(Box<RewardModelFolder>),
 }
@@ -25,8 +25,14 @@ impl Judge {
     /// The judge that the data of the run has.
     pub(crate) fn of(run: &Run) -> Result<Self, Error> {
         match &run.recipe.data {
-            DataRecipe::Testbed { world, .. } => {
-                Ok(Self::Gold(World::new(*world, run.recipe.seed).gold().clone()))
+            DataRecipe::Testbed { world, objectives, .. } => {
+                let world = World::new(*world, run.recipe.seed);
+                let is_chosen = |name: &String| objectives.as_ref().is_none_or(|names| names.contains(name));
+                let schema = world.schema();
+                let all = schema.objectives().iter().enumerate();
+                let chosen =
+                    all.filter(|(_, objective)| is_chosen(&objective.name)).map(|(number, _)| number);
+                Ok(Self::Gold(world.gold().clone(), chosen.collect()))
             }
             DataRecipe::Files { .. } => match run.judge_folder() {
                 path if path.exists() => {
@@ -40,7 +46,7 @@ impl Judge {
     /// How well the judge's own heads classify; nothing of an exact one.
     pub(super) fn heads(&self, run: &Run, datasets: &Datasets) -> Result<Option<Vec<HeadReport>>, Error> {
         match self {
-            Self::Gold(_) => Ok(None),
+            Self::Gold(..) => Ok(None),
             Self::Model(model) => head_reports(run, datasets, model).map(Some),
         }
     }
@@ -48,7 +54,7 @@ impl Judge {
     /// How the report calls the judge.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Gold(_) => "gold",
+            Self::Gold(..) => "gold",
             Self::Model(_) => "held-out reward model",
         }
     }
@@ -56,10 +62,10 @@ impl Judge {
     /// The levels of answers, given as prompt and answer text. `[n_answers][n_objectives]`
     pub(crate) fn levels(&self, answers: &[(&Prompt, &str)]) -> Result<Vec<Vec<Level>>, Error> {
         match self {
-            Self::Gold(gold) => answers
+            Self::Gold(gold, objectives) => answers
                 .iter()
                 .map(|(question, answer)| match gold.levels(&question.question, answer) {
-                    Some(levels) => Ok(levels.to_vec()),
+                    Some(levels) => Ok(objectives.iter().map(|&objective| levels[objective]).collect()),
                     None => Err(Error::Unusable {
                         place: format!("question `{question}`"),
                         found: "no question of the testbed".into(),

@@ -17,7 +17,9 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use self::checks::Checks;
-pub(crate) use self::inputs::{hold_unasked, read_policy, read_reward, read_start, reward_trunk};
+pub(crate) use self::inputs::{
+    ORDINARY_ANSWERS, hold_unasked, read_policy, read_reward, read_start, reward_trunk,
+};
 pub(crate) use self::log::PolicyLogStep;
 use self::log::{LogLines, Logs, repeated_phrases};
 use self::look::Looks;

@@ -61,6 +61,13 @@ pub(super) fn train(run: &Run, datasets: &Datasets) -> Result<(), Error> {
     judge.map_or(Ok(()), |judge| judge.train())
 }
 
+/// Trains the reward model and no judge.
+pub(super) fn train_alone(run: &Run, datasets: &Datasets) -> Result<(), Error> {
+    let folder = run.reward_model_folder();
+    let training = of_reward_model(run, datasets, &folder);
+    Stage::prepare(run, datasets, &training, Origin::start(run)?)?.train()
+}
+
 /// What decides the reward model, and with files the judge.
 pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     settings_of(run, &run.recipe.reward_model, files)

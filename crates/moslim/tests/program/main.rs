@@ -1,5 +1,6 @@
 //! The program as a person uses it: whole runs on a tiny scale, single stages, and everything that can go wrong.
 
+mod compare;
 mod data;
 mod errors;
 mod fake_server;

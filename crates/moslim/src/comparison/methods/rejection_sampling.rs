@@ -8,12 +8,11 @@ use super::super::dial::{Asked, Dial, OnePolicy, Takes};
 use super::super::workshop::{Answer, Example, REWARD, Workshop};
 use crate::Error;
 use crate::run::Purpose;
-use crate::stages::read_reward;
 
 pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<dyn Dial + 'a>, Error> {
     let ground = shop.ground;
     let run = ground.run;
-    let reward = read_reward(run, &ground.start)?;
+    let reward = ground.mapped_reward()?;
     let sampler = PreferenceSampler::new(run.recipe.policy.requests.clone(), &ground.datasets.schema)?;
     let mut rng = run.rng(Purpose::Requests);
     // Nothing can be the best answer to a prompt that asks for nothing.
@@ -73,7 +72,7 @@ pub(super) fn rounds<'a>(
             policy = shop.fine_tuned("round", policy, &examples)?;
         }
         let ground = shop.ground;
-        shop.note_resident("reward model", ground.judgement.n_numbers());
+        shop.note_resident("reward model", ground.judgement.classifier().n_numbers());
         Ok(policy)
     })
 }

@@ -85,7 +85,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
             policy = shop.fine_tuned("online", policy, &[originals, online.clone()].concat())?;
         }
         let ground = shop.ground;
-        shop.note_resident("reward model", ground.judgement.n_numbers());
+        shop.note_resident("reward model", ground.judgement.classifier().n_numbers());
         Ok(policy)
     })?;
     Ok(Box::new(Numbers { ground, policy, tokens, statistics, ranges }))

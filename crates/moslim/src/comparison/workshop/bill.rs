@@ -59,6 +59,11 @@ impl Workshop<'_> {
         Ok(done)
     }
 
+    /// Counts answers that were sampled elsewhere.
+    pub(in crate::comparison) fn count_answers(&mut self, n: usize) {
+        self.cost.samples += n;
+    }
+
     /// Notes that a model is there while another is trained.
     pub(in crate::comparison) fn note_resident(&mut self, model: &str, n_numbers: usize) {
         self.cost.resident_bytes.insert(model.into(), BYTES * n_numbers as f64);
@@ -69,11 +74,11 @@ impl Workshop<'_> {
         let ground = self.ground;
         let algorithm = ground.run.recipe.policy.algorithm();
         self.note_residents_of_tuning();
-        self.note_resident("reward model", ground.judgement.n_numbers());
+        self.note_resident("reward model", ground.judgement.classifier().n_numbers());
         let value = match algorithm {
             Algorithm::Ppo(PpoConfig { value_model: ValueModel::None | ValueModel::SharedTrunk, .. }) => 0,
             Algorithm::Ppo(PpoConfig { value_model: ValueModel::RewardModel, .. }) => {
-                ground.judgement.n_numbers()
+                ground.judgement.classifier().n_numbers()
             }
             Algorithm::Ppo(_) => ground.start.lm.model.num_params(),
             _ => 0,

@@ -53,6 +53,9 @@ pub(crate) fn reward_trunk(run: &Run, start: &PolicyFolder) -> Result<Option<Dec
     }
 }
 
+/// Answers of the start policy to ordinary questions that say where it has the levels that a request leaves open.
+pub(crate) const ORDINARY_ANSWERS: usize = 512;
+
 /// Lets the reward hold the levels that a request leaves open where the start policy has them.
 pub(crate) fn hold_unasked(
     run: &Run,
@@ -60,11 +63,15 @@ pub(crate) fn hold_unasked(
     start: &PolicyFolder,
     reward: &mut MappedReward,
 ) -> Result<(), Error> {
-    const ANSWERS: usize = 512;
     let recipe = &run.recipe.policy;
     let free = Request::free(&datasets.schema);
-    let questions: Vec<(&Prompt, &Request)> =
-        datasets.train_prompts.iter().cycle().take(ANSWERS).map(|question| (question, &free)).collect();
+    let questions: Vec<(&Prompt, &Request)> = datasets
+        .train_prompts
+        .iter()
+        .cycle()
+        .take(ORDINARY_ANSWERS)
+        .map(|question| (question, &free))
+        .collect();
     let rng = TokenRng::new(run.seed(Purpose::OrdinaryAnswers), 0);
     let sampling = &recipe.training.sampling;
     let answers = start.with_model(start.lm.model.valid()).answer(&questions, sampling, &rng)?;

@@ -1,0 +1,151 @@
+//! Methods on one ground.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{TINY, assert_success, command, failure, moslim};
+
+/// `moslim compare` on a tiny scale, with more changes.
+fn tiny_compare(out: &Path, changes: &[&str]) -> Command {
+    let mut command = command(&["compare", "compare", "--quiet", "--out"]);
+    command.arg(out);
+    let of_comparison =
+        ["comparison.seeds=[0]", "comparison.weight_steps=2", "comparison.budgets=[\"samples\"]"];
+    for change in TINY.iter().chain(&of_comparison).chain(changes) {
+        command.args(["--set", change]);
+    }
+    command
+}
+
+fn results(out: &Path) -> Value {
+    let text = std::fs::read_to_string(out.join("report/results.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Results without what is time or memory, at every depth.
+fn without_times(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !key.contains("seconds") && key != "peak_bytes");
+            map.values_mut().for_each(without_times);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_times),
+        _ => {}
+    }
+}
+
+/// The names of the methods, as folders and results have them.
+const METHODS: [&str; 11] = [
+    "moslim",
+    "morlhf",
+    "rewarded-soups",
+    "personalized-soups",
+    "p-morl",
+    "ric",
+    "cpo",
+    "modpo",
+    "rejection-sampling",
+    "dpa",
+    "steerlm2",
+];
+
+#[test]
+fn all_methods_are_compared_and_a_comparison_goes_on_where_it_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    let variant = "comparison.variants=[{ name = \"of one's own\", method = \"morlhf\", \
+                   set = [\"comparison.reward_models=separate\", \"comparison.morlhf.reward_normalization=none\"] }]";
+    assert_success(&tiny_compare(&out, &[variant]).output().unwrap());
+
+    let mut before = results(&out);
+    assert_eq!(before["reference_point"], serde_json::json!([0.0, 0.0, 0.0]));
+    assert_eq!(before["seeds"], serde_json::json!([0]));
+    for method in METHODS.into_iter().chain(["of one's own"]) {
+        let found = &before["methods"][method];
+        for end in ["mean", "low", "high"] {
+            let volume = found["hypervolume"][end].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&volume), "{method}: {volume}");
+        }
+        // All weights that are multiples of a half.
+        assert_eq!(found["points"].as_array().unwrap().len(), 6, "{method}");
+        assert!(found["samples"].as_f64().unwrap() > 0.0, "{method}");
+        assert!(found["trainings"].as_f64().unwrap() >= 1.0, "{method}");
+        assert!(found["seconds"]["update"].as_f64().unwrap() > 0.0, "{method}");
+        assert!(found["controllability"].is_object(), "{method}");
+    }
+    let trainings = |method: &str| before["methods"][method]["trainings"].as_f64().unwrap();
+    let counts = ["moslim", "morlhf", "rewarded-soups", "personalized-soups", "modpo"].map(trainings);
+    // One; one per weighting; one per objective; one per pole; one per objective and per weighting of several.
+    assert_eq!(counts, [1.0, 6.0, 3.0, 6.0, 6.0]);
+    let page = std::fs::read_to_string(out.join("report/index.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("steerlm2") && page.ends_with("</html>\n"));
+    assert!(out.join("report/points.csv").exists());
+
+    // As if it had been killed in the middle of one method and after a training of another.
+    let methods = out.join("seeds/0/methods");
+    for (method, training) in [("cpo", "policy"), ("morlhf", "weights-0.500-0.500-0.000")] {
+        let samples = std::fs::read_dir(methods.join(method)).unwrap().next().unwrap().unwrap().path();
+        for gone in ["measured.json".into(), "manifest.json".into(), format!("trainings/{training}.json")] {
+            std::fs::remove_file(samples.join(gone)).unwrap();
+        }
+    }
+    assert_success(&moslim(&["compare", "--quiet", "--resume", out.to_str().unwrap()]));
+    let mut after = results(&out);
+    [&mut before, &mut after].map(without_times);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn adapters_are_mixed_and_pairs_of_objectives_compared_on_other_budgets() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    let changes = [
+        "data.objectives=[\"helpfulness\", \"harmlessness\"]",
+        "comparison.methods=[\"moslim\", \"rewarded-soups\", \"personalized-soups\", \"modpo\"]",
+        "comparison.budgets=[\"samples\", \"seconds\", \"quality\"]",
+        "comparison.personalized.preferences=levels",
+        "comparison.morlhf.reward_normalization=running",
+        "lora={ r = 2, lora_alpha = 4.0, target_modules = \"all-linear\" }",
+    ];
+    assert_success(&tiny_compare(&out, &changes).output().unwrap());
+    let results = results(&out);
+    assert_eq!(results["reference_point"], serde_json::json!([0.0, 0.0]));
+    for budget in ["samples", "seconds", "quality"] {
+        let methods = results["budgets"][budget]["methods"].as_object().unwrap();
+        assert_eq!(methods.len(), 4, "{budget}");
+    }
+    // A policy per level: five and two.
+    assert_eq!(results["methods"]["personalized-soups"]["trainings"], 7.0);
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_before_anything_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    let told = |changes: &[&str], code| failure(&tiny_compare(&out, changes).output().unwrap(), code);
+    for (change, expected) in [
+        ("comparison.seeds=[]", "comparison.seeds: found 0, expected at least 1"),
+        ("comparison.seeds=[1, 1]", "comparison.seeds: found a seed twice, expected different ones"),
+        ("comparison.methods=[\"morlfh\"]", "unknown variant `morlfh`"),
+        ("comparison.methods=[\"ric\", \"ric\"]", "comparison.methods: found `ric` twice"),
+        ("comparison.ric.quantile=1.5", "comparison.ric.quantile: found 1.5, expected at least 0 and below 1"),
+        ("comparison.weight_step=3", "did you mean `weight_steps`?"),
+        ("data.objectives=[\"wit\"]", "data.objectives: `wit`, expected some of helpfulness"),
+        ("data.objectives=[\"honesty\"]", "data.objectives: 1, expected at least 2"),
+    ] {
+        let message = told(&[change], 1);
+        assert!(message.contains(expected), "{change}: {message}");
+    }
+    let variant = "comparison.variants=[{ name = \"../x\", method = \"ric\", set = [] }]";
+    assert!(told(&[variant], 1).contains("expected a name that can be that of a folder"));
+    let folder_name = out.to_str().unwrap();
+    let without = failure(&moslim(&["compare", "quickstart", "--quiet", "--out", folder_name]), 1);
+    assert!(without.contains("recipe: no table comparison"), "{without}");
+    let nothing = failure(&moslim(&["compare", "--quiet", "--resume", folder_name]), 1);
+    assert!(nothing.contains("no recipe.toml, expected the folder of a comparison"), "{nothing}");
+    let mut only = tiny_compare(&out, &[]);
+    let message = failure(&only.args(["--only", "morl"]).output().unwrap(), 1);
+    assert!(message.contains("--only: morl, expected methods and variants of the recipe: moslim, "), "{message}");
+}

@@ -1,3 +1,4 @@
 //! Several methods on one ground.
 
 mod measured;
+mod report;

@@ -9,7 +9,9 @@ mod bar_chart;
 mod canvas;
 mod heat_map;
 mod line_chart;
+mod scatter_chart;
 
 pub use bar_chart::{Bar, BarChart, BarSeries, Reference, bar_chart};
 pub use heat_map::{HeatMap, heat_map};
 pub use line_chart::{LineChart, Series, SeriesStyle, VerticalMark, line_chart};
+pub use scatter_chart::{Emphasis, ScatterChart, ScatterPoint, ScatterSeries, scatter_chart};

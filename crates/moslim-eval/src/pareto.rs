@@ -17,7 +17,7 @@ mod front;
 mod hypervolume;
 mod utility;
 
-pub use bootstrap::{HypervolumeEstimate, bootstrap_hypervolume};
+pub use bootstrap::{HypervolumeEstimate, bootstrap_hypervolume, bootstrap_hypervolume_over_seeds};
 pub use error::{Place, PointsError};
 pub use front::{cardinality, dominates, inverted_generational_distance, non_dominated, sparsity};
 pub use hypervolume::hypervolume;

@@ -38,6 +38,11 @@ impl Page {
         self.push(format_args!("<h2 id=\"section-{number}\">{}</h2>\n", escape(heading)))
     }
 
+    /// Starts a part of a section.
+    pub fn subsection(self, heading: &str) -> Self {
+        self.push(format_args!("<h3>{}</h3>\n", escape(heading)))
+    }
+
     /// A paragraph.
     pub fn paragraph(self, text: &str) -> Self {
         self.push(format_args!("<p>{}</p>\n", escape(text)))
@@ -54,31 +59,17 @@ impl Page {
     }
 
     /// A table; a column that holds numbers only is aligned to the right.
-    pub fn table(mut self, headers: &[&str], rows: &[Vec<String>], caption: Option<&str>) -> Self {
-        let is_numeric = |column: usize| {
-            let mut cells = rows.iter().filter_map(|row| row.get(column)).peekable();
-            cells.peek().is_some() && cells.all(|cell| is_number_or_missing(cell))
-        };
-        let classes: Vec<&str> = (0..headers.len().max(rows.iter().map(Vec::len).max().unwrap_or(0)))
-            .map(|column| if is_numeric(column) { " class=\"number\"" } else { "" })
-            .collect();
-        let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| -> String {
-            (cells.zip(&classes))
-                .map(|(cell, class)| format!("<{tag}{class}>{}</{tag}>", escape(cell)))
-                .collect()
-        };
+    pub fn table(self, headers: &[&str], rows: &[Vec<String>], caption: Option<&str>) -> Self {
+        self.push(format_args!("{}", table(headers, rows, caption)))
+    }
 
-        self = self.push(format_args!("<div class=\"wide\"><table>\n"));
-        if let Some(caption) = caption {
-            self = self.push(format_args!("<caption>{}</caption>\n", escape(caption)));
-        }
-        let header = cells("th", &mut headers.iter().copied());
-        self = self.push(format_args!("<thead><tr>{header}</tr></thead>\n<tbody>\n"));
-        for row in rows {
-            let row = cells("td", &mut row.iter().map(String::as_str));
-            self = self.push(format_args!("<tr>{row}</tr>\n"));
-        }
-        self.push(format_args!("</tbody></table></div>\n"))
+    /// A table behind a summary that opens it, for many rows that few will read.
+    pub fn folded_table(self, summary: &str, headers: &[&str], rows: &[Vec<String>]) -> Self {
+        self.push(format_args!(
+            "<details><summary>{}</summary>\n{}</details>\n",
+            escape(summary),
+            table(headers, rows, None)
+        ))
     }
 
     /// A picture: SVG markup, inserted as it is, as the functions of [`chart`](crate::chart) return it.
@@ -124,6 +115,28 @@ impl Page {
     }
 }
 
+fn table(headers: &[&str], rows: &[Vec<String>], caption: Option<&str>) -> String {
+    let is_numeric = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column)).peekable();
+        cells.peek().is_some() && cells.all(|cell| is_number_or_missing(cell))
+    };
+    let classes: Vec<&str> = (0..headers.len().max(rows.iter().map(Vec::len).max().unwrap_or(0)))
+        .map(|column| if is_numeric(column) { " class=\"number\"" } else { "" })
+        .collect();
+    let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| -> String {
+        let cells =
+            (cells.zip(&classes)).map(|(cell, class)| format!("<{tag}{class}>{}</{tag}>", escape(cell)));
+        format!("<tr>{}</tr>", cells.collect::<String>())
+    };
+    let caption = caption.map_or(String::new(), |words| format!("<caption>{}</caption>\n", escape(words)));
+    let header = row("th", &mut headers.iter().copied());
+    let rows = rows.iter().map(|cells| row("td", &mut cells.iter().map(String::as_str)) + "\n");
+    format!(
+        "<div class=\"wide\"><table>\n{caption}<thead>{header}</thead>\n<tbody>\n{}</tbody></table></div>\n",
+        rows.collect::<String>()
+    )
+}
+
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -157,7 +170,9 @@ mod tests {
             .paragraph(evil)
             .note(evil)
             .warning(evil)
+            .subsection(evil)
             .table(&[evil], &[vec![evil.into()]], Some(evil))
+            .folded_table(evil, &[evil], &[vec![evil.into()]])
             .figure("<svg></svg>", evil)
             .details(evil, evil)
             .finish();
@@ -184,6 +199,17 @@ mod tests {
         let html = Page::new("t").table(&["objective", "exact", "level"], &rows, None).finish();
         assert!(html.contains("<th>objective</th><th class=\"number\">exact</th><th>level</th>"));
         assert!(html.contains("<td>honesty</td><td class=\"number\">–</td><td>five</td>"));
+    }
+
+    #[test]
+    fn a_folded_table_is_the_table_behind_a_summary() {
+        let (headers, rows) = (["weight"], [vec!["0.5".to_string()]]);
+        let page = Page::new("t").section("one").subsection("part");
+        let open = page.clone().table(&headers, &rows, None).finish();
+        let folded = page.folded_table("all points", &headers, &rows).finish();
+        assert!(folded.contains("<h3>part</h3>"));
+        let table = &open[open.find("<div class=\"wide\">").unwrap()..open.find("</main>").unwrap()];
+        assert!(folded.contains(&format!("<details><summary>all points</summary>\n{table}</details>")));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 mod bootstrap;
 mod count_matrix;
 
-pub use bootstrap::{Interval, bootstrap_interval, bootstrap_intervals};
+pub use bootstrap::{
+    GroupDraw, Interval, bootstrap_interval, bootstrap_interval_in_groups, bootstrap_intervals,
+};
 pub use count_matrix::{CountMatrix, spearman_of_counts};
 
 /// Two values observed together, and how often they were.

@@ -7,6 +7,7 @@ mod ground;
 mod measured;
 mod measuring;
 mod methods;
+mod report;
 mod seed;
 mod separate;
 mod workshop;
@@ -16,9 +17,18 @@ use std::path::{Path, PathBuf};
 use moslim_data::ObjectiveSchema;
 
 use self::measured::{Outcome, SharedGround};
+use self::report::{Compared, Report};
 use self::seed::Seed;
+use crate::evaluation::Judge;
 use crate::run::RECIPE;
-use crate::{Available, ComparisonRecipe, Datasets, Error, MethodName, Recipe, Surroundings, holds_a_run, write_whole};
+use crate::{
+    Available, ComparisonRecipe, Datasets, Error, MethodName, Recipe, Surroundings, holds_a_run, write_whole,
+};
+
+/// The files of the report.
+const RESULTS: &str = "report/results.json";
+const PAGE: &str = "report/index.html";
+const POINTS: &str = "report/points.csv";
 
 /// A comparison in its folder.
 #[derive(Clone, Debug)]
@@ -98,6 +108,7 @@ impl Comparison {
         }
         let mut grounds: Vec<SharedGround> = Vec::new();
         let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut conclusion = String::new();
         for &seed in &comparison.seeds {
             let seed = Seed::prepared(self, seed, &contenders, available)?;
             grounds.push(seed.ground()?);
@@ -124,18 +135,28 @@ impl Comparison {
                     }
                 }
             }
-            self.write_report(&seed.schema().clone(), &grounds, &outcomes)?;
+            let schema = seed.schema();
+            let judge = Judge::name_for(&self.recipe.data);
+            let report =
+                Compared { recipe: &self.recipe, schema, judge, grounds: &grounds, outcomes: &outcomes };
+            conclusion = self.write_report(&report)?;
         }
+        let page = self.folder.join(PAGE);
+        self.surroundings.progress.say(&format!("{conclusion}\nreport: {}", page.display()));
         Ok(())
     }
 
-    fn write_report(
-        &self,
-        _schema: &ObjectiveSchema,
-        _grounds: &[SharedGround],
-        _outcomes: &[Outcome],
-    ) -> Result<(), Error> {
-        Ok(())
+    /// Writes the report of what there is, and returns its conclusion.
+    fn write_report(&self, compared: &Compared<'_>) -> Result<String, Error> {
+        let Report { results, page, points, conclusion } = compared.report()?;
+        let results = serde_json::to_string_pretty(&results).expect("results serialize");
+        for (name, content) in [(RESULTS, &results), (PAGE, &page), (POINTS, &points)] {
+            let path = self.folder.join(name);
+            let parent = path.parent().expect("a file of the report has a parent");
+            std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+            write_whole(&path, content.as_bytes())?;
+        }
+        Ok(conclusion)
     }
 
     /// The methods and variants of the recipe, in their order.

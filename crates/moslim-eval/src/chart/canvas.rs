@@ -48,6 +48,30 @@ pub(super) enum Symbol {
     Dashes,
     Dot,
     Box,
+    /// A line with a marker on it.
+    Marked(Marker),
+}
+
+/// A point that shape and size tell from those of other series.
+#[derive(Clone, Copy)]
+pub(super) struct Marker {
+    /// Which of the four shapes; they come again.
+    pub(super) shape: usize,
+    /// Half its width, in pixels.
+    pub(super) size: i32,
+    /// The width of its series' line, in pixels.
+    pub(super) line_width: u32,
+}
+
+/// Draws a marker around a pixel of the area.
+pub(super) fn draw_marker(area: &Area, at: (i32, i32), color: RGBColor, marker: Marker) {
+    let outline = color.stroke_width(2);
+    match marker.shape % 4 {
+        0 => drawn(area.draw(&Circle::new(at, marker.size, color.filled()))),
+        1 => drawn(area.draw(&TriangleMarker::new(at, marker.size + 2, color.filled()))),
+        2 => drawn(area.draw(&Cross::new(at, marker.size, outline))),
+        _ => drawn(area.draw(&Circle::new(at, marker.size, outline))),
+    }
 }
 
 pub(super) struct LegendEntry<'a> {
@@ -123,6 +147,11 @@ pub(super) fn draw_legend(area: &Area, entries: &[LegendEntry]) {
             }
             Symbol::Dot => {
                 drawn(area.draw(&Circle::new(((left + right) / 2, middle), 4, entry.color.filled())));
+            }
+            Symbol::Marked(marker) => {
+                let line = entry.color.stroke_width(marker.line_width);
+                drawn(area.draw(&PathElement::new([(left, middle), (right, middle)], line)));
+                draw_marker(area, ((left + right) / 2, middle), entry.color, marker);
             }
             Symbol::Box => {
                 let corners = [(left + 4, middle - 6), (right - 2, middle + 6)];

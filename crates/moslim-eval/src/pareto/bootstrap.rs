@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::hypervolume::dominated_volume;
 use super::{Place, PointsError, error};
-use crate::stats::{Interval, bootstrap_interval, mean};
+use crate::stats::{Interval, bootstrap_interval, bootstrap_interval_in_groups, mean};
 
-/// A hypervolume with its uncertainty over prompts.
+/// A hypervolume with its uncertainty over prompts, or over training seeds and prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct HypervolumeEstimate {
-    /// The hypervolume of the points' mean scores on the prompts given.
+    /// The hypervolume of the points' mean scores on the prompts given; of several seeds, the mean.
     pub value: f64,
     /// The mean of the resamples.
     /// It tends to lie above `value`, as a front takes the best of points that chance has moved.
@@ -56,20 +56,69 @@ pub fn bootstrap_hypervolume(
     rng: &mut impl Rng,
 ) -> Result<HypervolumeEstimate, PointsError> {
     let n_prompts = check(scores, reference)?;
-    let volume_on = |prompts: &[usize]| {
-        let points: Vec<Vec<f64>> =
-            scores.iter().map(|scores| mean_scores(scores, prompts, reference.len())).collect();
-        dominated_volume(&points, reference)
-    };
     let mut volumes = Vec::with_capacity(resamples);
     let interval = bootstrap_interval(n_prompts, resamples, rng, |drawn| {
-        let volume = volume_on(drawn);
+        let volume = volume_on(scores, drawn, reference);
         volumes.push(volume);
         volume
     });
-    let all: Vec<usize> = (0..n_prompts).collect();
-    let value = if all.is_empty() { f64::NAN } else { volume_on(&all) };
+    let value = volume_on(scores, &Vec::from_iter(0..n_prompts), reference);
     Ok(HypervolumeEstimate { value, mean: mean(&volumes), interval })
+}
+
+/// The mean over training seeds of the [`hypervolume`](super::hypervolume) that each reached, with its interval under resampling of seeds, and of prompts within each seed.
+///
+/// Every seed has policies and prompts of its own, as many prompts as it likes; see [`bootstrap_interval_in_groups`] on how they are drawn.
+/// One seed gives [`bootstrap_hypervolume`] with the same draws.
+/// Value and mean are NaN when a seed has no prompts, and all numbers when there is no seed.
+///
+/// ```
+/// use moslim_eval::pareto::bootstrap_hypervolume_over_seeds;
+/// use rand::{SeedableRng, rngs::ChaCha8Rng};
+///
+/// // Two seeds with one point each, whose prompts agree.
+/// let scores = [vec![vec![vec![2.0, 1.0]; 4]], vec![vec![vec![4.0, 1.0]; 5]]];
+/// let mut rng = ChaCha8Rng::seed_from_u64(0);
+/// let volume = bootstrap_hypervolume_over_seeds(&scores, &[0.0, 0.0], 1000, &mut rng)?;
+/// assert_eq!(volume.value, 3.0); // of 2 and 4
+/// assert_eq!([volume.interval.low, volume.interval.high], [2.0, 4.0]); // the first seed twice up to the second twice
+/// # Ok::<(), moslim_eval::pareto::PointsError>(())
+/// ```
+///
+/// # Shapes
+/// - `scores`: `[n_seeds, n_points, n_prompts, n_objectives]`
+/// - `reference`: `[n_objectives]`
+///
+/// # Errors
+/// As [`bootstrap_hypervolume`], of any seed.
+pub fn bootstrap_hypervolume_over_seeds(
+    scores: &[Vec<Vec<Vec<f64>>>],
+    reference: &[f64],
+    resamples: usize,
+    rng: &mut impl Rng,
+) -> Result<HypervolumeEstimate, PointsError> {
+    let sizes = scores.iter().map(|scores| check(scores, reference)).collect::<Result<Vec<_>, _>>()?;
+    let of_seeds = (scores.iter().zip(&sizes))
+        .map(|(scores, &size)| volume_on(scores, &Vec::from_iter(0..size), reference));
+    let value = mean(&of_seeds.collect::<Vec<_>>());
+    let mut means = Vec::with_capacity(resamples);
+    let interval = bootstrap_interval_in_groups(&sizes, resamples, rng, |draws| {
+        let volumes = draws.iter().map(|draw| volume_on(&scores[draw.group], &draw.clusters, reference));
+        let volume = mean(&volumes.collect::<Vec<_>>());
+        means.push(volume);
+        volume
+    });
+    Ok(HypervolumeEstimate { value, mean: mean(&means), interval })
+}
+
+/// The hypervolume of the points' means over these prompts; NaN without prompts.
+fn volume_on(scores: &[Vec<Vec<f64>>], prompts: &[usize], reference: &[f64]) -> f64 {
+    if prompts.is_empty() {
+        return f64::NAN;
+    }
+    let points: Vec<Vec<f64>> =
+        scores.iter().map(|scores| mean_scores(scores, prompts, reference.len())).collect();
+    dominated_volume(&points, reference)
 }
 
 /// The mean of the scores on these prompts. `[n_objectives]`
@@ -138,6 +187,56 @@ mod tests {
         // The two means are m and 1 - m, so the volume is ½ + |m - ½|, half-normal: 0.05 · sqrt(2/π) = 0.0399 above.
         assert_eq!(volume.value, 0.5);
         assert!((volume.mean - 0.5399).abs() < 0.003, "{volume:?}");
+    }
+
+    fn over_seeds(scores: &[Vec<Vec<Vec<f64>>>]) -> HypervolumeEstimate {
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
+        bootstrap_hypervolume_over_seeds(scores, &[0.0, 0.0], 4000, rng).unwrap()
+    }
+
+    #[test]
+    fn one_seed_is_the_bootstrap_over_prompts() {
+        let point = |shift: u32| -> Vec<Vec<f64>> {
+            (0..20).map(|prompt| vec![f64::from((prompt + shift) % 5), f64::from(prompt % 3)]).collect()
+        };
+        let scores = vec![point(0), point(2)];
+        assert_eq!(over_seeds(std::slice::from_ref(&scores)), estimate(&scores, &[0.0, 0.0]).unwrap());
+    }
+
+    #[test]
+    fn seeds_that_agree_and_seeds_that_differ() {
+        let seed = |side: f64, n_prompts: usize| vec![vec![vec![side, 2.0]; n_prompts]];
+        let interval = Interval { low: 6.0, high: 6.0 };
+        assert_eq!(
+            over_seeds(&[seed(3.0, 5), seed(3.0, 7)]),
+            HypervolumeEstimate { value: 6.0, mean: 6.0, interval }
+        );
+        // 64 seeds of 2 or 6: 4 with a standard error of 2 / sqrt(64) = 0.25.
+        let seeds: Vec<_> = (0..64).map(|index| seed(f64::from(1 + index % 2 * 2), 2)).collect();
+        let volume = over_seeds(&seeds);
+        assert_eq!(volume.value, 4.0);
+        assert!((volume.mean - 4.0).abs() < 0.02, "{volume:?}");
+        assert!((volume.interval.low - 3.51).abs() < 0.05, "{volume:?}");
+        assert!((volume.interval.high - 4.49).abs() < 0.05, "{volume:?}");
+    }
+
+    #[test]
+    fn fronts_are_taken_by_seed() {
+        // Each seed alone reaches 4 · 1; their points together would reach 7.
+        let volume = over_seeds(&[vec![vec![vec![4.0, 1.0]; 3]], vec![vec![vec![1.0, 4.0]; 3]]]);
+        assert_eq!(
+            volume,
+            HypervolumeEstimate { value: 4.0, mean: 4.0, interval: Interval { low: 4.0, high: 4.0 } }
+        );
+    }
+
+    #[test]
+    fn no_seed_or_a_seed_without_prompts_is_nan() {
+        assert!(over_seeds(&[]).value.is_nan() && over_seeds(&[]).interval.low.is_nan());
+        assert!(over_seeds(&[vec![vec![vec![1.0, 1.0]]], vec![vec![]]]).value.is_nan());
+        let odd = [vec![vec![vec![1.0, 1.0]]], vec![vec![vec![1.0]]]];
+        let error = bootstrap_hypervolume_over_seeds(&odd, &[0.0, 0.0], 1, &mut ChaCha8Rng::seed_from_u64(0));
+        assert_eq!(error.unwrap_err().to_string(), "point 0 on prompt 0 has 1 objectives, expected 2");
     }
 
     #[test]

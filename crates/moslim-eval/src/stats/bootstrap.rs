@@ -69,11 +69,67 @@ pub fn bootstrap_intervals<const N: usize>(
             }
         }
     }
-    std::array::from_fn(|index| {
-        let values = &mut values[index];
-        values.sort_by(f64::total_cmp);
-        Interval { low: percentile(values, 0.025), high: percentile(values, 0.975) }
-    })
+    std::array::from_fn(|index| central(&mut values[index]))
+}
+
+/// What was drawn of one group, such as the prompts of one training seed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupDraw {
+    /// The group.
+    pub group: usize,
+    /// Its clusters, as many as it has, with repetitions.
+    pub clusters: Vec<usize>,
+}
+
+/// The 95 % percentile interval of a statistic under resampling at two levels: groups, and within each group drawn its clusters ([Davison and Hinkley 1997], section 3.8).
+///
+/// Groups are training seeds where what was trained should speak for other seeds too; clusters are the prompts that each was measured on.
+/// `sizes` has the number of clusters of every group, and `statistic` receives as many draws as there are groups, the same group several times or never.
+/// One group is always the one drawn, so that this is [`bootstrap_interval`] with the same draws.
+/// Few groups make the interval too narrow rather than too wide: n groups show `(n - 1) / n` of the variance between them.
+///
+/// ```
+/// use moslim_eval::stats::{bootstrap_interval_in_groups, mean};
+/// use rand::{SeedableRng, rngs::ChaCha8Rng};
+///
+/// let hits: [&[f64]; 2] = [&[1.0, 1.0], &[0.0, 0.0, 0.0]]; // two seeds, which differ more than their prompts do
+/// let mut rng = ChaCha8Rng::seed_from_u64(0);
+/// let interval = bootstrap_interval_in_groups(&[2, 3], 1000, &mut rng, |draws| {
+///     let of_group = |group: usize, drawn: &[usize]| mean(&drawn.iter().map(|&i| hits[group][i]).collect::<Vec<_>>());
+///     mean(&draws.iter().map(|draw| of_group(draw.group, &draw.clusters)).collect::<Vec<_>>())
+/// });
+/// assert_eq!((interval.low, interval.high), (0.0, 1.0));
+/// ```
+///
+/// [Davison and Hinkley 1997]: https://doi.org/10.1017/CBO9780511802843
+pub fn bootstrap_interval_in_groups(
+    sizes: &[usize],
+    resamples: usize,
+    rng: &mut impl Rng,
+    mut statistic: impl FnMut(&[GroupDraw]) -> f64,
+) -> Interval {
+    let mut draws = vec![GroupDraw::default(); sizes.len()];
+    let mut values = Vec::with_capacity(resamples);
+    for _ in 0..if sizes.is_empty() { 0 } else { resamples } {
+        for draw in &mut draws {
+            // No number is drawn where there is no choice.
+            draw.group = if sizes.len() == 1 { 0 } else { rng.random_range(0..sizes.len()) };
+            let size = sizes[draw.group];
+            draw.clusters.resize(size, 0);
+            draw.clusters.fill_with(|| rng.random_range(0..size));
+        }
+        let value = statistic(&draws);
+        if value.is_finite() {
+            values.push(value);
+        }
+    }
+    central(&mut values)
+}
+
+/// The middle 95 % of the values.
+fn central(values: &mut [f64]) -> Interval {
+    values.sort_by(f64::total_cmp);
+    Interval { low: percentile(values, 0.025), high: percentile(values, 0.975) }
 }
 
 /// Linear between the two nearest order statistics, as NumPy does by default.
@@ -114,6 +170,44 @@ mod tests {
         let interval = interval_of_mean(&coin);
         assert!((interval.low - 0.4307).abs() < 0.008, "{interval:?}");
         assert!((interval.high - 0.5693).abs() < 0.008, "{interval:?}");
+    }
+
+    /// The interval of the mean over groups of their means.
+    fn interval_of_groups(groups: &[Vec<f64>]) -> Interval {
+        let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+        bootstrap_interval_in_groups(&sizes, 4000, &mut ChaCha8Rng::seed_from_u64(1), |draws| {
+            let of_draw = |draw: &GroupDraw| {
+                mean(&draw.clusters.iter().map(|&index| groups[draw.group][index]).collect::<Vec<_>>())
+            };
+            mean(&draws.iter().map(of_draw).collect::<Vec<_>>())
+        })
+    }
+
+    #[test]
+    fn one_group_is_no_group() {
+        let values: Vec<f64> = (0..30).map(|index| f64::from(index % 7)).collect();
+        assert_eq!(interval_of_groups(std::slice::from_ref(&values)), interval_of_mean(&values));
+    }
+
+    #[test]
+    fn groups_that_differ_and_clusters_that_differ_add_up() {
+        // Constant within: 64 groups of 0 or 1, 0.5 ± 1.96 · sqrt(0.25 / 64) = 0.1225.
+        let between: Vec<Vec<f64>> = (0..64).map(|group| vec![f64::from(group % 2); 3]).collect();
+        let interval = interval_of_groups(&between);
+        assert!((interval.low - 0.3775).abs() < 0.02, "{interval:?}");
+        assert!((interval.high - 0.6225).abs() < 0.02, "{interval:?}");
+        // Equal groups of 4 coins each: 256 coins in all, 0.5 ± 1.96 · sqrt(0.25 / 256) = 0.0612.
+        let interval = interval_of_groups(&vec![vec![0.0, 1.0, 0.0, 1.0]; 64]);
+        assert!((interval.low - 0.4388).abs() < 0.01, "{interval:?}");
+        assert!((interval.high - 0.5612).abs() < 0.01, "{interval:?}");
+    }
+
+    #[test]
+    fn no_group_and_empty_groups_have_no_interval() {
+        assert!(interval_of_groups(&[]).low.is_nan());
+        assert!(interval_of_groups(&[vec![], vec![]]).high.is_nan());
+        // Draws without the empty group remain.
+        assert_eq!(interval_of_groups(&[vec![], vec![2.0]]), Interval { low: 2.0, high: 2.0 });
     }
 
     #[test]

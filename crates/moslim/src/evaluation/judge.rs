@@ -51,8 +51,16 @@ impl Judge {
         }
     }
 
+    /// How reports call the judge that data has.
+    pub(crate) fn name_for(data: &DataRecipe) -> &'static str {
+        match data {
+            DataRecipe::Testbed { .. } => "gold",
+            DataRecipe::Files { .. } => "held-out reward model",
+        }
+    }
+
     /// How the report calls the judge.
-    pub(crate) fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Gold(..) => "gold",
             Self::Model(_) => "held-out reward model",

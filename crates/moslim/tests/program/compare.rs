@@ -130,7 +130,10 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
         ("comparison.seeds=[1, 1]", "comparison.seeds: found a seed twice, expected different ones"),
         ("comparison.methods=[\"morlfh\"]", "unknown variant `morlfh`"),
         ("comparison.methods=[\"ric\", \"ric\"]", "comparison.methods: found `ric` twice"),
-        ("comparison.ric.quantile=1.5", "comparison.ric.quantile: found 1.5, expected at least 0 and below 1"),
+        (
+            "comparison.ric.quantile=1.5",
+            "comparison.ric.quantile: found 1.5, expected at least 0 and below 1",
+        ),
         ("comparison.weight_step=3", "did you mean `weight_steps`?"),
         ("data.objectives=[\"wit\"]", "data.objectives: `wit`, expected some of helpfulness"),
         ("data.objectives=[\"honesty\"]", "data.objectives: 1, expected at least 2"),
@@ -147,5 +150,8 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
     assert!(nothing.contains("no recipe.toml, expected the folder of a comparison"), "{nothing}");
     let mut only = tiny_compare(&out, &[]);
     let message = failure(&only.args(["--only", "morl"]).output().unwrap(), 1);
-    assert!(message.contains("--only: morl, expected methods and variants of the recipe: moslim, "), "{message}");
+    assert!(
+        message.contains("--only: morl, expected methods and variants of the recipe: moslim, "),
+        "{message}"
+    );
 }

@@ -34,6 +34,8 @@ const POINTS: &str = "report/points.csv";
 #[derive(Clone, Debug)]
 pub struct Comparison {
     recipe: Recipe,
+    /// The methods that are trained; all if empty.
+    only: Vec<String>,
     folder: PathBuf,
     resume: bool,
     changes: Vec<String>,
@@ -50,25 +52,36 @@ struct Contender {
 }
 
 impl Comparison {
-    /// Begins a comparison in a folder, which must hold none.
+    /// Begins a comparison in a folder, which must hold none; of the methods of these names alone if there are any.
     ///
     /// # Errors
-    /// If the recipe has no table `comparison`, the folder is in use, or a file cannot be written.
-    pub fn new(recipe: Recipe, folder: &Path, surroundings: Surroundings) -> Result<Self, Error> {
-        comparison_of(&recipe)?;
+    /// If the recipe has no table `comparison`, a method is none of it, the folder is in use, or a file cannot be written.
+    pub fn new(
+        recipe: Recipe,
+        only: Vec<String>,
+        folder: &Path,
+        surroundings: Surroundings,
+    ) -> Result<Self, Error> {
+        let comparison =
+            Self { recipe, only, folder: folder.into(), resume: false, changes: vec![], surroundings };
+        comparison.check()?;
         if holds_a_run(folder)? {
             return Err(Error::RunExists(folder.into()));
         }
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        write_whole(&folder.join(RECIPE), recipe.to_toml().as_bytes())?;
-        Ok(Self { recipe, folder: folder.into(), resume: false, changes: vec![], surroundings })
+        comparison.write_recipe()?;
+        Ok(comparison)
     }
 
     /// Goes on with the comparison in a folder, by its own recipe with `changes`.
     ///
     /// # Errors
-    /// If there is none, or its recipe is malformed.
-    pub fn resume(folder: &Path, changes: &[String], surroundings: Surroundings) -> Result<Self, Error> {
+    /// If there is none, its recipe is malformed, or a method is none of it.
+    pub fn resume(
+        folder: &Path,
+        changes: &[String],
+        only: Vec<String>,
+        surroundings: Surroundings,
+    ) -> Result<Self, Error> {
         let path = folder.join(RECIPE);
         if !path.exists() {
             return Err(Error::Unusable {
@@ -78,19 +91,19 @@ impl Comparison {
             });
         }
         let recipe = Recipe::read(&path.display().to_string(), changes)?;
-        comparison_of(&recipe)?;
-        write_whole(&path, recipe.to_toml().as_bytes())?;
-        Ok(Self { recipe, folder: folder.into(), resume: true, changes: changes.to_vec(), surroundings })
+        let (folder, changes) = (folder.into(), changes.to_vec());
+        let comparison = Self { recipe, only, folder, resume: true, changes, surroundings };
+        comparison.check()?;
+        comparison.write_recipe()?;
+        Ok(comparison)
     }
 
-    /// Trains and measures what is not done yet, the methods of these names alone if there are any, and writes the report.
-    ///
-    /// # Errors
-    /// Those of trainings, and if a name is not one of the recipe's.
-    pub fn run(&self, only: &[String], available: Available) -> Result<(), Error> {
+    /// Refuses what cannot be compared, before anything is written.
+    fn check(&self) -> Result<(), Error> {
         let contenders = self.contenders()?;
-        let comparison = comparison_of(&self.recipe)?;
-        if let Some(unknown) = only.iter().find(|name| contenders.iter().all(|known| known.name != **name)) {
+        if let Some(unknown) =
+            self.only.iter().find(|name| contenders.iter().all(|known| known.name != **name))
+        {
             let known: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
             return Err(Error::Unusable {
                 place: "--only".into(),
@@ -98,14 +111,28 @@ impl Comparison {
                 expected: format!("methods and variants of the recipe: {}", known.join(", ")),
             });
         }
-        let n_objectives = Datasets::of(&self.recipe)?.schema.len();
-        if n_objectives < 2 {
-            return Err(Error::Unusable {
-                place: "data.objectives".into(),
-                found: n_objectives.to_string(),
-                expected: "at least 2: there is nothing to weigh".into(),
-            });
+        match Datasets::of(&self.recipe)?.schema.len() {
+            0 | 1 => Err(Error::Unusable {
+                place: "objectives".into(),
+                found: "1".into(),
+                expected: "at least 2, or there is nothing to weigh".into(),
+            }),
+            _ => Ok(()),
         }
+    }
+
+    fn write_recipe(&self) -> Result<(), Error> {
+        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
+        write_whole(&self.folder.join(RECIPE), self.recipe.to_toml().as_bytes())
+    }
+
+    /// Trains and measures what is not done yet, and writes the report.
+    ///
+    /// # Errors
+    /// Those of trainings, and at once if the models cannot fit into the memory that is `available`.
+    pub fn run(&self, available: Available) -> Result<(), Error> {
+        let contenders = self.contenders()?;
+        let comparison = comparison_of(&self.recipe)?;
         let mut grounds: Vec<SharedGround> = Vec::new();
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut conclusion = String::new();
@@ -114,7 +141,7 @@ impl Comparison {
             grounds.push(seed.ground()?);
             for &budget in &comparison.budgets {
                 for contender in &contenders {
-                    let is_chosen = only.is_empty() || only.contains(&contender.name);
+                    let is_chosen = self.only.is_empty() || self.only.contains(&contender.name);
                     let Some(found) = seed.under_budget(budget, contender, &contenders[0], is_chosen)? else {
                         continue;
                     };

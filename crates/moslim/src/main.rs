@@ -237,17 +237,17 @@ impl Compare {
     fn run(self) -> anyhow::Result<()> {
         let surroundings = surroundings(&self.device, self.quiet)?;
         let comparison = match &self.resume {
-            Some(folder) => Comparison::resume(folder, &self.changes, surroundings)?,
+            Some(folder) => Comparison::resume(folder, &self.changes, self.only, surroundings)?,
             None => {
                 let recipe = Recipe::read(&self.recipe, &self.changes)?;
                 let folder = run_folder(self.out.as_deref(), &self.recipe);
                 if self.overwrite {
                     moslim::empty(&folder)?;
                 }
-                Comparison::new(recipe, &folder, surroundings)?
+                Comparison::new(recipe, self.only, &folder, surroundings)?
             }
         };
-        Ok(comparison.run(&self.only, Available::on(&self.device))?)
+        Ok(comparison.run(Available::on(&self.device))?)
     }
 }
 

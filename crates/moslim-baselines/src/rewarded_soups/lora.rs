@@ -33,6 +33,8 @@ impl LoraSoup {
     /// If there is none, one has no adapter or another base than the first,
     /// or the released code's mode is asked for while maps, ranks or scales differ.
     pub fn new(policies: &[CausalLm], mode: Mode) -> Result<Self, SoupError> {
+        // Mixtures do not learn, so what they are made of has no gradients.
+        let policies: Vec<CausalLm> = policies.iter().map(CausalLm::valid).collect();
         let base = policies.first().ok_or(SoupError::Empty)?.without_adapter();
         let adapters: Vec<Vec<LoraFactors>> = policies.iter().map(CausalLm::lora_factors).collect();
         if let Some(bare) = adapters.iter().position(Vec::is_empty) {
@@ -197,6 +199,18 @@ mod tests {
             let mixture = soup.mix(&lambda).unwrap();
             assert_close(&values(&mixture.merged()), &values(&merged.mix(&lambda).unwrap()));
             assert_close(&logits(&mixture), &logits(&merged.mix(&lambda).unwrap()));
+        }
+    }
+
+    #[test]
+    fn policies_are_mixed_as_they_come_from_training() {
+        let base = base(1);
+        let policies = [5, 6].map(|seed| adapted(&base, seed, 2, 4.0, &["q_proj"]));
+        let trained = policies.clone().map(CausalLm::train);
+        for mode in [Mode::Paper, Mode::ReleasedCode] {
+            let [mixture, expected] = [&trained, &policies]
+                .map(|policies| logits(&LoraSoup::new(policies, mode).unwrap().mix(&[0.5, 0.5]).unwrap()));
+            assert_eq!(mixture, expected, "{mode:?}");
         }
     }
 

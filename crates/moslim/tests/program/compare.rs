@@ -136,7 +136,7 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
         ),
         ("comparison.weight_step=3", "did you mean `weight_steps`?"),
         ("data.objectives=[\"wit\"]", "data.objectives: `wit`, expected some of helpfulness"),
-        ("data.objectives=[\"honesty\"]", "data.objectives: 1, expected at least 2"),
+        ("data.objectives=[\"honesty\"]", "objectives: 1, expected at least 2"),
     ] {
         let message = told(&[change], 1);
         assert!(message.contains(expected), "{change}: {message}");

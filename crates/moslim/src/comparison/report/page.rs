@@ -15,7 +15,7 @@ use super::summary::{BudgetSummary, Summary};
 
 /// `report/index.html`.
 pub(super) fn page(summary: &Summary<'_>) -> String {
-    let page = introduction(Page::new("Compared of methods"), summary);
+    let page = introduction(Page::new("Comparison of methods"), summary);
     let page = summary.budgets.iter().fold(page, |page, of| budget(page, summary, of));
     let page = cost::further_points(page, summary);
     let page = ground::section(page.section("Start policy and reward models"), summary);

@@ -20,9 +20,9 @@ use crate::monitor::{MonitorConfig, Sign};
 use crate::rollout_server::ServerConfig;
 
 pub use comparison::{
-    BudgetName, ComparisonRecipe, CpoRecipe, MethodName, ModpoRecipe, MorlhfRecipe, NormalizationName,
-    PersonalizedRecipe, PreferencesName, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe,
-    RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
+    BudgetName, ComparisonRecipe, CpoRecipe, LevelsOfWeights, MethodName, ModpoRecipe, MorlhfRecipe,
+    NormalizationName, PersonalizedRecipe, PreferencesName, RejectionSamplingRecipe, RewardModels,
+    RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
 };
 pub use read::RecipeError;
 pub use start::{ConditionalSftRecipe, LoraRecipe, ModelRecipe, PretrainingRecipe, SftRecipe};

@@ -3,6 +3,7 @@
 use moslim_baselines::Weights;
 use moslim_data::Request;
 use moslim_eval::stats::mean;
+use moslim_reward_model::Isotonic;
 
 use super::measured::LevelCurve;
 
@@ -39,12 +40,10 @@ impl Curves {
                 .collect();
             let observed: Vec<f64> = at_weight.iter().map(|(_, levels)| mean(levels)).collect();
             let counts: Vec<f64> = at_weight.iter().map(|(_, levels)| levels.len() as f64).collect();
-            LevelCurve {
-                objective: name.clone(),
-                weights: at_weight.into_iter().map(|(weight, _)| weight).collect(),
-                fitted: isotonic(&observed, &counts),
-                observed,
-            }
+            let weights: Vec<f64> = at_weight.into_iter().map(|(weight, _)| weight).collect();
+            let curve = Isotonic::fit(&weights, &observed, &counts);
+            let fitted = weights.iter().map(|&weight| curve.apply(weight)).collect();
+            LevelCurve { objective: name.clone(), fitted, weights, observed }
         };
         Self {
             curves: names.iter().enumerate().map(curve).collect(),
@@ -83,36 +82,9 @@ impl LevelCurve {
     }
 }
 
-/// The values that never fall and are nearest to others in the sum of weighted squares: neighbours in the wrong order are pooled
-/// until there are none ([Ayer et al. 1955](https://doi.org/10.1214/aoms/1177728423)).
-fn isotonic(values: &[f64], weights: &[f64]) -> Vec<f64> {
-    // Mean, weight and number of every pool.
-    let mut pools: Vec<(f64, f64, usize)> = Vec::new();
-    for (&value, &weight) in values.iter().zip(weights) {
-        let mut pool = (value, weight, 1);
-        while let Some(&(mean, before, n)) = pools.last().filter(|last| last.0 > pool.0) {
-            let both = before + pool.1;
-            pool = ((mean * before + pool.0 * pool.1) / both, both, n + pool.2);
-            pools.pop();
-        }
-        pools.push(pool);
-    }
-    pools.into_iter().flat_map(|(mean, _, n)| std::iter::repeat_n(mean, n)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn neighbours_in_the_wrong_order_are_pooled() {
-        assert_eq!(isotonic(&[1.0, 2.0, 3.0], &[1.0; 3]), [1.0, 2.0, 3.0]);
-        // 3 and 1 with weights 1 and 3: (3 + 3) / 4.
-        assert_eq!(isotonic(&[0.0, 3.0, 1.0, 4.0], &[1.0, 1.0, 3.0, 1.0]), [0.0, 1.5, 1.5, 4.0]);
-        // Pooled backwards: 4, 3, 2 are 3 together.
-        assert_eq!(isotonic(&[4.0, 3.0, 2.0], &[1.0; 3]), [3.0; 3]);
-        assert_eq!(isotonic(&[], &[]), [0.0; 0]);
-    }
 
     #[test]
     fn a_request_finds_the_weighting_that_comes_nearest() {
@@ -120,14 +92,21 @@ mod tests {
         let names = ["a", "b"].map(String::from);
         let levels = [[0.0, 1.0], [3.0, 0.8], [2.0, 0.0]].map(Vec::from);
         let curves = Curves::fit(&names, &[5, 2], &weightings, &levels);
-        assert_eq!(curves.curves[0].fitted, [0.0, 2.5, 2.5]);
+        assert_eq!(curves.curves[0].observed, [0.0, 3.0, 2.0]);
+        // 3 and 2 are in the wrong order: 2.5 at ¾, and a line from (0, 0).
+        let expected = [0.0, 2.5 * 0.5 / 0.75, 2.5];
+        for (found, expected) in curves.curves[0].fitted.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} instead of {expected}");
+        }
         assert_eq!(curves.curves[1].weights, [0.0, 0.5, 1.0]);
         let nearest =
             |levels: [Option<f64>; 2]| curves.nearest(&Request { levels: levels.into() }, &weightings);
         assert_eq!(nearest([Some(0.0), None]), 0);
-        // (½, ½) and (1, 0) have the same fitted level of a; the first is more even.
-        assert_eq!(nearest([Some(4.0), None]), 1);
-        // |2.5 − 4|/4 + |0 − 0| against the same + 0.8.
-        assert_eq!(nearest([Some(4.0), Some(0.0)]), 2);
+        assert_eq!(nearest([Some(1.6), None]), 1);
+        assert_eq!(nearest([Some(4.0), None]), 2);
+        // |1.67 − 2|/4 + |0.8 − 1| is less than |2.5 − 2|/4 + |0 − 1|.
+        assert_eq!(nearest([Some(2.0), Some(1.0)]), 1);
+        // Nothing is nearer to nothing; the weights are as even as can be.
+        assert_eq!(nearest([None, None]), 1);
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use moslim_baselines::Weights;
+use moslim_baselines::{PreferenceMap, Weights};
 use moslim_data::{Level, Prompt, Request};
-use moslim_eval::classification::expected_level;
 use moslim_eval::stats::mean;
 use moslim_lm::{CausalLm, Exchange, Generated, TokenRng, generate, in_parallel, response_logprobs};
 
@@ -17,8 +16,8 @@ use crate::evaluation::{Asking, Judge, requests};
 use crate::run::Purpose;
 use crate::{Datasets, Error};
 
-/// Questions of training on which the curves of methods that take weights are fitted.
-const CURVE_PROMPTS: usize = 200;
+/// Questions of training on which it is looked up what to ask for.
+const LOOKED_AT: usize = 200;
 
 /// Answers of a point that the report shows.
 const SHOWN: usize = 4;
@@ -57,9 +56,8 @@ impl Measuring<'_> {
         let prompts: Vec<&Prompt> = self.held_out.held_out_prompts.iter().collect();
         let mut points: Vec<(Point, Vec<Vec<Level>>)> = Vec::new();
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for weights in weightings {
+        for (weights, asked) in weightings.iter().zip(self.asked(dial)?) {
             self.ground.run.check_interrupted("comparison")?;
-            let asked = self.asked(dial, weights)?;
             let words = match dial.words(&asked)? {
                 Some(words) => words,
                 None => asked.in_words(&self.ground.datasets.schema),
@@ -86,13 +84,61 @@ impl Measuring<'_> {
         Ok(Found { points: points.into_iter().map(|(point, _)| point).collect(), control, curves })
     }
 
-    /// What a method is asked for that people want who weigh the objectives so.
-    fn asked(&self, dial: &dyn Dial, weights: &Weights) -> Result<Asked, Error> {
-        let Ground { recipe, datasets, .. } = self.ground;
-        Ok(match dial.takes() {
-            Takes::Weights | Takes::Both => Asked::Weights(weights.clone()),
-            Takes::Levels => Asked::Levels(levels_of(weights, recipe.levels_of_weights, &datasets.schema)?),
-        })
+    /// What a method is asked for by people who weigh the objectives so, for every weighting.
+    fn asked(&self, dial: &dyn Dial) -> Result<Vec<Asked>, Error> {
+        let Ground { recipe, datasets, weightings, .. } = self.ground;
+        if dial.takes() != Takes::Levels {
+            return Ok(weightings.iter().cloned().map(Asked::Weights).collect());
+        }
+        let by_map = |map| weightings.iter().map(move |weights| levels_of(weights, map, &datasets.schema));
+        if let Some(map) = recipe.levels_of_weights.map() {
+            return by_map(map).map(|request| Ok(Asked::Levels(request?))).collect();
+        }
+        let highest = datasets.schema.n_levels().into_iter().map(|n| Some((n - 1) as f64)).collect();
+        let mut candidates = vec![Request { levels: highest }];
+        for map in [PreferenceMap::Linear, PreferenceMap::L2, PreferenceMap::Linf] {
+            for request in by_map(map) {
+                let request = request?;
+                if !candidates.contains(&request) {
+                    candidates.push(request);
+                }
+            }
+        }
+        let candidates: Vec<Asked> = candidates.into_iter().map(Asked::Levels).collect();
+        let found = candidates.iter().map(|asked| self.rewards_in_training(dial, asked));
+        let found: Vec<Vec<f64>> = found.collect::<Result<_, Error>>()?;
+        let best = |weights: &Weights| {
+            let utility = |rewards: &[f64]| -> f64 {
+                weights.as_slice().iter().zip(rewards).map(|(weight, reward)| weight * reward).sum()
+            };
+            let better = |best: usize, other: usize| match utility(&found[other]) > utility(&found[best]) {
+                true => other,
+                false => best,
+            };
+            candidates[(0..candidates.len()).fold(0, better)].clone()
+        };
+        Ok(weightings.iter().map(best).collect())
+    }
+
+    /// The mean rewards of answers to questions of training, by the reward model: nobody may look at what is measured.
+    fn rewards_in_training(&self, dial: &dyn Dial, asked: &Asked) -> Result<Vec<f64>, Error> {
+        let ground = self.ground;
+        let prompts: Vec<&Prompt> = ground.prompts.iter().copied().take(LOOKED_AT).collect();
+        let reads = prompts.iter().map(|prompt| dial.prompt(asked, prompt)).collect::<Result<Vec<_>, _>>()?;
+        let policy = dial.policy(asked)?.valid().merged();
+        let rng = TokenRng::new(ground.run.seed(Purpose::Evaluation), 1);
+        let sampling = ground.run.recipe.policy.training.sampling;
+        let lm = &ground.start.lm;
+        let answers = generate(&policy, &reads, 1, &sampling, &lm.stops(), &rng);
+        let texts = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
+        let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
+        let pairs: Vec<(&Prompt, &str)> =
+            prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
+        let judged = ground.judgement.classify(&pairs)?;
+        let rewards: Vec<Vec<f64>> = judged.iter().map(|answer| ground.rewards(answer)).collect();
+        Ok((0..ground.n_objectives())
+            .map(|objective| mean(&rewards.iter().map(|rewards| rewards[objective]).collect::<Vec<_>>()))
+            .collect())
     }
 
     fn point(
@@ -191,32 +237,16 @@ impl Measuring<'_> {
         Ok(mean(&differences))
     }
 
-    /// How levels follow weights, on questions of training and by the reward model: nobody may look at what is measured.
+    /// How levels follow weights, on questions of training.
     fn curves(&self, dial: &dyn Dial) -> Result<Curves, Error> {
         let ground = self.ground;
-        let prompts: Vec<&Prompt> = ground.prompts.iter().copied().take(CURVE_PROMPTS).collect();
-        let mut means = Vec::new();
-        for weights in &ground.weightings {
-            let asked = Asked::Weights(weights.clone());
-            let policy = dial.policy(&asked)?.valid().merged();
-            let reads =
-                prompts.iter().map(|prompt| dial.prompt(&asked, prompt)).collect::<Result<Vec<_>, _>>()?;
-            let rng = TokenRng::new(ground.run.seed(Purpose::Evaluation), 1);
-            let sampling = ground.run.recipe.policy.training.sampling;
-            let lm = &ground.start.lm;
-            let answers = generate(&policy, &reads, 1, &sampling, &lm.stops(), &rng);
-            let texts = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
-            let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
-            let pairs: Vec<(&Prompt, &str)> =
-                prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
-            let judged = ground.judgement.classify(&pairs)?;
-            let level = |objective: usize| {
-                mean(&judged.iter().map(|answer| expected_level(&answer.0[objective])).collect::<Vec<_>>())
-            };
-            means.push((0..ground.n_objectives()).map(level).collect());
-        }
         let n_levels = ground.datasets.schema.n_levels();
-        Ok(Curves::fit(&ground.names(), &n_levels, &ground.weightings, &means))
+        let levels = ground.weightings.iter().map(|weights| {
+            let rewards = self.rewards_in_training(dial, &Asked::Weights(weights.clone()))?;
+            Ok(rewards.iter().zip(&n_levels).map(|(reward, &n)| reward * (n - 1) as f64).collect())
+        });
+        let levels: Vec<Vec<f64>> = levels.collect::<Result<_, Error>>()?;
+        Ok(Curves::fit(&ground.names(), &n_levels, &ground.weightings, &levels))
     }
 
     /// Answers to requests for levels; a method that takes weights has given them already, at one of its points.

@@ -27,9 +27,9 @@ pub struct ComparisonRecipe {
     pub budgets: Vec<BudgetName>,
     /// Every method is measured at all weights of the objectives that are multiples of one over this.
     pub weight_steps: usize,
-    /// How weights become levels where a method takes levels: the highest and the lowest level are the ends of the range.
-    #[serde(default = "linf")]
-    pub levels_of_weights: PreferenceMap,
+    /// How weights become levels where a method takes levels.
+    #[serde(default)]
+    pub levels_of_weights: LevelsOfWeights,
     /// Whose judgement all methods are trained with.
     #[serde(default)]
     pub reward_models: RewardModels,
@@ -116,8 +116,32 @@ impl ComparisonRecipe {
     }
 }
 
-fn linf() -> PreferenceMap {
-    PreferenceMap::Linf
+/// How weights become levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LevelsOfWeights {
+    /// The levels, of those that the maps give for any weights and of the highest together, whose answers are worth most to
+    /// whoever weighs so: on questions of training, by the reward model.
+    #[default]
+    Best,
+    /// RiC's map of this name, the lowest and the highest level being the ends of the range.
+    Linear,
+    /// As above.
+    L2,
+    /// As above.
+    Linf,
+}
+
+impl LevelsOfWeights {
+    /// RiC's map, if it is one.
+    pub(crate) fn map(self) -> Option<PreferenceMap> {
+        match self {
+            Self::Best => None,
+            Self::Linear => Some(PreferenceMap::Linear),
+            Self::L2 => Some(PreferenceMap::L2),
+            Self::Linf => Some(PreferenceMap::Linf),
+        }
+    }
 }
 
 /// The methods that can be compared.

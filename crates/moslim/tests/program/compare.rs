@@ -28,7 +28,9 @@ fn results(out: &Path) -> Value {
 fn without_times(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, _| !key.contains("seconds") && key != "peak_bytes");
+            map.retain(|key, _| {
+                !key.contains("seconds") && !["peak_bytes", "conclusion"].contains(&key.as_str())
+            });
             map.values_mut().for_each(without_times);
         }
         Value::Array(values) => values.iter_mut().for_each(without_times),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use moslim_baselines::PreferenceMap;
 use moslim_data::{Objective, ObjectiveSchema};
 use moslim_lm::{OptimizerConfig, Precision};
 
@@ -11,9 +10,9 @@ use crate::comparison::measured::{
     AskedAnswer, Control, Cost, LevelCurve, Measured, Outcome, Point, SharedGround, ShownAnswer,
 };
 use crate::{
-    BudgetName, ComparisonRecipe, CpoRecipe, MethodName, ModpoRecipe, MorlhfRecipe, PersonalizedRecipe,
-    Recipe, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe,
-    TuningRecipe,
+    BudgetName, ComparisonRecipe, CpoRecipe, LevelsOfWeights, MethodName, ModpoRecipe, MorlhfRecipe,
+    PersonalizedRecipe, Recipe, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe, RicRecipe,
+    SteerLm2Recipe, TuningRecipe,
 };
 
 /// What a [`Compared`] borrows.
@@ -41,7 +40,7 @@ impl Sample {
             seeds: seeds.to_vec(),
             budgets: budgets.to_vec(),
             weight_steps: 2,
-            levels_of_weights: PreferenceMap::Linf,
+            levels_of_weights: LevelsOfWeights::Best,
             reward_models: RewardModels::Shared,
             fine_tuning: tuning.clone(),
             preference_tuning: tuning,

@@ -40,3 +40,17 @@ pub(super) fn train<'a>(
         MethodName::SteerLm2 => steerlm2::train(shop, samples),
     }
 }
+
+/// The tables of the comparison that a method is set by.
+pub(super) fn tables(method: MethodName) -> &'static [&'static str] {
+    match method {
+        MethodName::Moslim => &[],
+        MethodName::Morlhf | MethodName::PMorl => &["morlhf"],
+        MethodName::RewardedSoups | MethodName::PersonalizedSoups => &["morlhf", "rewarded_soups"],
+        MethodName::Ric => &["ric", "fine_tuning"],
+        MethodName::Cpo => &["cpo", "fine_tuning", "preference_tuning"],
+        MethodName::Modpo => &["modpo", "preference_tuning"],
+        MethodName::RejectionSampling | MethodName::Dpa => &["rejection_sampling", "fine_tuning"],
+        MethodName::SteerLm2 => &["steerlm2", "fine_tuning"],
+    }
+}

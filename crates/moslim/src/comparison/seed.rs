@@ -15,7 +15,7 @@ use crate::checkpoints::Settings;
 use crate::evaluation::{Judge, head_reports};
 use crate::run::{Base, RECIPE};
 use crate::stages::{prepare, read_start, with_fitting_held_out};
-use crate::{Available, ComparisonRecipe, Datasets, Error, Plan, Recipe, RewardModels, Run};
+use crate::{Available, ComparisonRecipe, Datasets, Error, MethodName, Plan, Recipe, RewardModels, Run};
 
 /// The file of a method's measurement, and of what all methods with a seed share.
 const MEASURED: &str = "measured.json";
@@ -131,7 +131,7 @@ impl Seed {
             return Ok(None);
         }
         let recipe = contender.recipe.with(&[format!("seed={}", self.number())])?;
-        let settings = settings(&recipe, &self.datasets)?;
+        let settings = settings(&recipe, contender.method, &self.datasets);
         let run = self.base.fork(recipe, &folder)?;
         if run.resume && run.is_done(STAGE, &settings)? {
             return Ok(Some(read_json(&folder.join(MEASURED))?));
@@ -162,14 +162,14 @@ impl Seed {
     }
 }
 
-/// What decides a measurement: everything of the recipe but which other methods, seeds and budgets there are, and the data.
-fn settings(recipe: &Recipe, datasets: &Datasets) -> Result<Settings, Error> {
+/// What decides a measurement: the data, and everything of the recipe but which other methods, seeds and budgets there are and
+/// how others are set.
+fn settings(recipe: &Recipe, method: MethodName, datasets: &Datasets) -> Settings {
+    const OF_ALL: [&str; 4] = ["weight_steps", "levels_of_weights", "reward_models", "personalized"];
     let mut table = toml::Table::try_from(recipe).expect("a recipe is a table");
     table.remove("ablations");
     if let Some(toml::Value::Table(comparison)) = table.get_mut("comparison") {
-        for others in ["methods", "variants", "seeds", "budgets"] {
-            comparison.remove(others);
-        }
+        comparison.retain(|key, _| OF_ALL.contains(&key) || methods::tables(method).contains(&key));
     }
-    Ok(Settings::of(&table, &datasets.files))
+    Settings::of(&table, &datasets.files)
 }

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use moslim_data::{Objective, ObjectiveSchema};
 use moslim_eval::chart::{
-    Bar, BarChart, BarSeries, HeatMap, LineChart, Reference, Series, SeriesStyle, VerticalMark, bar_chart,
-    heat_map, line_chart,
+    Bar, BarChart, BarSeries, Emphasis, HeatMap, LineChart, Reference, ScatterChart, ScatterPoint,
+    ScatterSeries, Series, SeriesStyle, VerticalMark, bar_chart, heat_map, line_chart, scatter_chart,
 };
 use moslim_eval::classification::{Classified, HeadReport};
 use moslim_eval::controllability::{Judged, ObjectiveControl, controllability, cross_talk};
@@ -29,9 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .warning("One seed only: the intervals cover the choice of prompts, not that of the training run.");
     let page = control_section(page, &schema, &mut rng);
     let page = heads_section(page, &schema, &mut rng);
-    let page = overoptimization_section(page, &mut rng)
-        .section("Setup")
-        .details("Recipe", "[rloo]\nkl_coef = 0.05\nn_samples = 4\n");
+    let page = overoptimization_section(page, &mut rng);
+    let page =
+        fronts_section(page).section("Setup").details("Recipe", "[rloo]\nkl_coef = 0.05\nn_samples = 4\n");
 
     let path = std::env::temp_dir().join("moslim-report.html");
     std::fs::write(&path, page.finish())?;
@@ -171,6 +171,34 @@ fn overoptimization_section(page: Page, rng: &mut ChaCha8Rng) -> Page {
     });
     page.section("Over-optimisation")
         .figure(&svg, "From the mark on, the proxy rises and the gold score has fallen.")
+}
+
+/// Two methods on quarters of circles.
+fn fronts_section(page: Page) -> Page {
+    let front = |radius: f64| -> Vec<(f64, f64)> {
+        let angles = (0..=8).map(|step| f64::from(step) * std::f64::consts::FRAC_PI_2 / 8.0);
+        angles.map(|angle| (radius * angle.cos(), radius * angle.sin())).collect()
+    };
+    let series = |name: &str, radius: f64, emphasis: Emphasis| {
+        let around = |value: f64| Some(Interval { low: value - 0.03, high: value + 0.03 });
+        let point =
+            |&(x, y): &(f64, f64)| ScatterPoint { x, y, x_interval: around(x), y_interval: around(y) };
+        let line = front(radius);
+        ScatterSeries { name: name.into(), points: line.iter().map(point).collect(), line, emphasis }
+    };
+    let chart = ScatterChart {
+        title: "Fronts".into(),
+        x_label: "helpfulness".into(),
+        y_label: "honesty".into(),
+        series: vec![series("method", 0.9, Emphasis::Strong), series("baseline", 0.7, Emphasis::Plain)],
+        ..ScatterChart::default()
+    };
+    let rows: Vec<Vec<String>> =
+        front(0.9).iter().map(|(x, y)| vec![format!("{x:.3}"), format!("{y:.3}")]).collect();
+    page.section("Fronts")
+        .subsection("Two objectives")
+        .figure(&scatter_chart(&chart), "Whiskers are 95 % intervals over prompts.")
+        .folded_table("Every point of the method", &["helpfulness", "honesty"], &rows)
 }
 
 fn control_row(control: &ObjectiveControl) -> Vec<String> {

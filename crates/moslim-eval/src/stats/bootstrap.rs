@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn no_group_and_empty_groups_have_no_interval() {
-        assert!(interval_of_groups(&[]).low.is_nan());
+        let constant = bootstrap_interval_in_groups(&[], 10, &mut ChaCha8Rng::seed_from_u64(1), |_| 1.0);
+        assert!(constant.low.is_nan());
         assert!(interval_of_groups(&[vec![], vec![]]).high.is_nan());
         // Draws without the empty group remain.
         assert_eq!(interval_of_groups(&[vec![], vec![2.0]]), Interval { low: 2.0, high: 2.0 });

@@ -82,6 +82,14 @@ fn list<'a>(entries: impl IntoIterator<Item = &'a Entry<'a>>) -> String {
     entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
+/// The names of those that tie with the best of `n_entries`.
+fn tied_names<'a>(tied: Vec<&'a Entry<'a>>, n_entries: usize) -> String {
+    match tied.len() {
+        several if several > 1 && several + 1 == n_entries => "all others".into(),
+        _ => list(tied),
+    }
+}
+
 /// Which front is the largest, and where the first method stands.
 fn hypervolumes(budget: &BudgetSummary<'_>) -> Vec<String> {
     let entries: Vec<Entry<'_>> = (budget.methods.iter())
@@ -176,7 +184,7 @@ fn control(
     let (closest, tied) = best(&entries)?;
     let tied = match tied.is_empty() {
         true => String::new(),
-        false => format!("; tied with it: {}", list(tied)),
+        false => format!("; tied with it: {}", tied_names(tied, entries.len())),
     };
     let first = budget.first().and_then(|first| entries.iter().find(|entry| entry.name == first.name()));
     let first = match first.filter(|first| first.name != closest.name) {
@@ -208,7 +216,10 @@ fn time(budget: &BudgetSummary<'_>) -> Option<String> {
     let (shortest, tied) = best(&entries).filter(|_| entries.len() > 1)?;
     let tied = match tied.is_empty() {
         true => String::new(),
-        false => format!("; tied with it, as the ranges over the seeds overlap: {}", list(tied)),
+        false => format!(
+            "; tied with it, as the ranges over the seeds overlap: {}",
+            tied_names(tied, entries.len())
+        ),
     };
     let first = match budget.first().filter(|first| first.name() != shortest.name) {
         Some(first) => format!("; {} took {} s", first.name(), compact(seconds(first))),
@@ -247,7 +258,7 @@ mod tests {
              The largest hypervolume is that of morlhf 0.750 [0.750, 0.750]. No other 95 % interval overlaps its own. \
              moslim 0.500 [0.500, 0.500] is number 2 of 3: below morlhf; above cpo. \
              Levels asked for one at a time are followed best by moslim 1.000 [1.000, 1.000] (Spearman, mean over the \
-             objectives); tied with it: morlhf, cpo."
+             objectives); tied with it: all others."
         ), "{words}");
         // All answers are the same where everything was asked for.
         assert!(words.contains("all together are followed best by moslim 0.000"), "{words}");
@@ -279,7 +290,7 @@ mod tests {
         let words_of = words(&faster);
         assert!(words_of.ends_with("cpo took the least time, 7.5 s; moslim took 10 s."), "{words_of}");
         let tied = words(&sample(BudgetName::Samples, [0.5; 3]));
-        let end = "moslim took the least time, 10 s; tied with it, as the ranges over the seeds overlap: morlhf, cpo.";
+        let end = "moslim took the least time, 10 s; tied with it, as the ranges over the seeds overlap: all others.";
         assert!(tied.ends_with(end), "{tied}");
         assert!(!words(&sample(BudgetName::Seconds, [0.5; 3])).contains("least time"));
     }

@@ -74,3 +74,40 @@ impl Method {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+    use crate::{BudgetName, VariantRecipe};
+
+    #[test]
+    fn variants_come_last_with_their_own_reward_models() {
+        let mut recipe =
+            Sample::new(&[MethodName::Moslim, MethodName::Morlhf], &[BudgetName::Samples], &[1]).recipe;
+        let variant = |name: &str, change: &str| VariantRecipe {
+            name: name.into(),
+            method: MethodName::Morlhf,
+            set: vec![change.into()],
+        };
+        let comparison = recipe.comparison.as_mut().unwrap();
+        comparison.variants = vec![
+            variant("morlhf-separate", "comparison.reward_models=\"separate\""),
+            variant("morlhf-long", "policy.max_steps=7"),
+        ];
+        let found = methods(&recipe).unwrap();
+        let found: Vec<_> =
+            found.iter().map(|method| (method.name.as_str(), method.kind, method.reward_models)).collect();
+        assert_eq!(
+            found,
+            [
+                ("moslim", MethodName::Moslim, RewardModels::Shared),
+                ("morlhf", MethodName::Morlhf, RewardModels::Shared),
+                ("morlhf-separate", MethodName::Morlhf, RewardModels::Separate),
+                ("morlhf-long", MethodName::Morlhf, RewardModels::Shared),
+            ]
+        );
+        recipe.comparison.as_mut().unwrap().variants[0].set = vec!["policy.no_such=1".into()];
+        assert!(methods(&recipe).is_err());
+    }
+}

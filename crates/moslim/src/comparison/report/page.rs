@@ -64,8 +64,13 @@ fn number(value: f64, decimals: usize) -> String {
     }
 }
 
+/// The interval is left out where there is none.
 fn with_interval(value: f64, Interval { low, high }: Interval, decimals: usize) -> String {
-    format!("{} [{}, {}]", number(value, decimals), number(low, decimals), number(high, decimals))
+    let value = number(value, decimals);
+    match low.is_finite() && high.is_finite() {
+        true => format!("{value} [{low:.decimals$}, {high:.decimals$}]"),
+        false => value,
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +98,8 @@ mod tests {
         let row = |cells: &[&str]| {
             cells.iter().map(|cell| format!("<td class=\"number\">{cell}</td>")).collect::<String>()
         };
-        assert!(html.contains(&row(&["1", "10.0", "1", "1", "1", "60", "60", "60"])));
-        assert!(html.contains(&row(&["1", "10.0", "1", "11", "66", "60", "160", "710"])));
+        assert!(html.contains(&row(&["100", "10.0", "1", "1", "1", "60", "60", "60"])));
+        assert!(html.contains(&row(&["100", "10.0", "1", "11", "66", "60", "160", "710"])));
         assert!(html.contains("moslim with seed 1: observed means as points"));
         assert!(html.contains("<td>Because.</td><td>helpfulness=3, honesty=1</td>"));
         assert!(html.contains("<td>one reward model for all objectives</td><td class=\"number\">0.750</td>"));
@@ -121,6 +126,8 @@ mod tests {
         (point.kl, point.mean_length) = (f64::NAN, f64::NAN);
         (point.gold[0][0], point.answers) = (f64::NAN, Vec::new());
         let html = html(&sample.comparison());
-        assert!(html.contains("– [–, –]") && !html.contains("NaN"));
+        assert!(
+            html.contains("<td class=\"number\">–</td>") && !html.contains("NaN") && !html.contains("[–")
+        );
     }
 }

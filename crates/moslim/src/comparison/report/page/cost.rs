@@ -83,8 +83,11 @@ fn needs(summary: &Summary<'_>, method: &MethodSummary<'_>, n_points: usize) -> 
         RewardModels::Shared => ground.get("reward_model"),
         RewardModels::Separate => ground.get("separate_reward_models"),
     };
-    let further = if known.trains_per_point() { n_points as f64 - method.points.len() as f64 } else { 0.0 };
-    let trainings = method.cost.trainings + further;
+    let trainings = match known.trains_per_point() {
+        // What is trained beside one policy per point is needed once.
+        true => (method.cost.trainings - method.points.len() as f64).max(0.0) + n_points as f64,
+        false => method.cost.trainings,
+    };
     let seconds = ground.get("sft").unwrap_or(&0.0)
         + reward_models.unwrap_or(&f64::NAN)
         + trainings * method.cost.total_seconds() / method.cost.trainings;
@@ -97,33 +100,45 @@ pub(super) fn further_points(page: Page, summary: &Summary<'_>) -> Page {
         return page;
     };
     let n_objectives = summary.objectives().len();
-    let mut headers = ["method", "it trains", "reward models, as published", "here", "seconds per training"]
-        .map(String::from)
-        .to_vec();
-    headers.extend(WANTED.map(|wanted| format!("trainings, M = {wanted}")));
-    headers.extend(WANTED.map(|wanted| format!("seconds, M = {wanted}")));
-    let row = |method: &MethodSummary<'_>| {
+    let kinds = |method: &MethodSummary<'_>| {
         let known = &summary.methods[method.index];
         let here = match known.reward_models {
-            RewardModels::Shared => "1".into(),
-            RewardModels::Separate => n_objectives.to_string(),
+            RewardModels::Shared => 1,
+            RewardModels::Separate => n_objectives,
         };
-        let mut row = vec![
+        vec![
             method.name().to_string(),
             known.trainings().into(),
             known.published_reward_models().into(),
-            here,
+            here.to_string(),
+        ]
+    };
+    let numbers = |method: &MethodSummary<'_>| {
+        let needs = WANTED.map(|wanted| needs(summary, method, wanted));
+        let mut row = vec![
+            method.name().to_string(),
+            number(method.cost.samples / method.cost.trainings, 0),
             number(method.cost.total_seconds() / method.cost.trainings, 1),
         ];
-        let needs = WANTED.map(|wanted| needs(summary, method, wanted));
         row.extend(needs.iter().map(|needs| number(needs.trainings, 0)));
         row.extend(needs.iter().map(|needs| number(needs.seconds, 0)));
         row
     };
-    let rows: Vec<Vec<String>> = budget.methods.iter().map(row).collect();
-    page.section("Further preference points").paragraph(&format!(
-        "N = {n_objectives} rewards, M wanted preference points. Seconds are those of the start policy, of the reward models here, \
-         and trainings times the seconds that one training took on average under the first budget. Where that gives all methods \
-         the same number of samples, who trains more often has fewer for each training."
-    )).table(&strs(&headers), &rows, None)
+    let rows =
+        |row: &dyn Fn(&MethodSummary<'_>) -> Vec<String>| budget.methods.iter().map(row).collect::<Vec<_>>();
+    let mut headers = ["method", "samples per training", "seconds per training"].map(String::from).to_vec();
+    headers.extend(WANTED.map(|wanted| format!("trainings, M = {wanted}")));
+    headers.extend(WANTED.map(|wanted| format!("seconds, M = {wanted}")));
+    page.section("Further preference points")
+        .paragraph(&format!(
+            "What M wanted preference points take with N = {n_objectives} rewards: the seconds of the start policy, those of the \
+             reward models used here, and the trainings times the seconds that one of them took on average under the first budget. \
+             Where that budget gives all methods the same samples, who trains more often has fewer for each training."
+        ))
+        .table(
+            &["method", "it trains", "reward models, as published", "reward models here"],
+            &rows(&kinds),
+            None,
+        )
+        .table(&strs(&headers), &rows(&numbers), None)
 }

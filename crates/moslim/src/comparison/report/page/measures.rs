@@ -9,47 +9,54 @@ use super::{number, with_interval};
 use crate::comparison::report::control::MeanOverObjectives;
 use crate::comparison::report::summary::{BudgetSummary, MethodSummary, Summary};
 
-/// One row per method, and the hypervolumes.
+/// What came out and what it took, one row per method, and the hypervolumes.
 pub(super) fn overview(page: Page, budget: &BudgetSummary<'_>) -> Page {
     let headers = [
         "method",
         "hypervolume",
         "by the reward model",
         "Spearman, one asked",
-        "exact",
+        "exact, one asked",
         "Spearman, all asked",
-        "exact",
+        "exact, all asked",
         "KL",
-        "samples",
-        "seconds",
-        "trainings",
-        "peak, MB",
     ];
-    let row = |method: &MethodSummary<'_>| {
-        let control = |controls: &[ObjectiveControl]| {
-            [MeanOverObjectives::spearman(controls), MeanOverObjectives::exact(controls)]
-                .map(|mean| number(mean.value, 3))
-        };
-        let [spearman_one, exact_one] = control(&method.control.one);
-        let [spearman_all, exact_all] = control(&method.control.all);
-        vec![
-            method.name().into(),
+    let quality = |method: &MethodSummary<'_>| {
+        let mut row = vec![
+            method.name().to_string(),
             with_interval(method.hypervolume.value, method.hypervolume.interval, 3),
             number(method.proxy_hypervolume.value, 3),
-            spearman_one,
-            exact_one,
-            spearman_all,
-            exact_all,
-            number(method.kl, 2),
-            number(method.cost.samples, 0),
-            number(method.cost.total_seconds(), 1),
-            number(method.cost.trainings, 0),
-            number(method.cost.peak_bytes.unwrap_or(f64::NAN) / 1e6, 0),
+        ];
+        for controls in [&method.control.one, &method.control.all] {
+            row.push(number(MeanOverObjectives::spearman(controls).value, 3));
+            row.push(number(MeanOverObjectives::exact(controls).value, 3));
+        }
+        row.push(number(method.kl, 2));
+        row
+    };
+    let effort = |method: &MethodSummary<'_>| {
+        let cost = &method.cost;
+        vec![
+            method.name().to_string(),
+            number(cost.samples, 0),
+            number(cost.trainings, 0),
+            number(cost.total_seconds(), 1),
+            number(cost.peak_bytes.unwrap_or(f64::NAN) / 1e6, 0),
         ]
     };
-    let rows: Vec<Vec<String>> = budget.methods.iter().map(row).collect();
+    let rows =
+        |row: &dyn Fn(&MethodSummary<'_>) -> Vec<String>| budget.methods.iter().map(row).collect::<Vec<_>>();
     page.subsection("Overview")
-        .table(&headers, &rows, Some("Control is the mean over the objectives; KL is in nats per answer, over all points."))
+        .table(
+            &headers,
+            &rows(&quality),
+            Some("Control is the mean over the objectives; KL is in nats per answer, the mean over all points."),
+        )
+        .table(
+            &["method", "samples", "trainings", "seconds", "peak of memory, MB"],
+            &rows(&effort),
+            Some("What training took: means over the seeds, and the most memory of all."),
+        )
         .figure(
             &hypervolumes(budget),
             "Hypervolume with its 95 % interval, by the judge and by the reward model that each method was trained with. \

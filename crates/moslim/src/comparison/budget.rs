@@ -113,3 +113,22 @@ fn rounded(samples: f64) -> usize {
     let unit = 10f64.powf(samples.max(1.0).log10().floor() - 1.0).max(1.0);
     ((samples / unit).round() * unit).max(1.0) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_have_two_digits() {
+        let found = [51_234.0, 1_050.0, 996.0, 42.4, 9.4, 0.2].map(rounded);
+        assert_eq!(found, [51_000, 1_100, 1_000, 42, 9, 1]);
+    }
+
+    #[test]
+    fn the_budget_is_what_policy_optimisation_samples() {
+        let changes =
+            ["policy.max_steps=5", "policy.prompts_per_step=3", "policy.training.num_generations=4"];
+        let recipe = Recipe::read("compare", &changes.map(String::from)).unwrap();
+        assert_eq!(samples_of(&recipe), 60);
+    }
+}

@@ -124,16 +124,16 @@ pub enum LevelsOfWeights {
     /// whoever weighs so: on questions of training, by the reward model.
     #[default]
     Best,
-    /// RiC's map of this name, the lowest and the highest level being the ends of the range.
+    /// [`PreferenceMap::Linear`], the lowest and the highest level being the ends of the range.
     Linear,
-    /// As above.
+    /// [`PreferenceMap::L2`], in the same way.
     L2,
-    /// As above.
+    /// [`PreferenceMap::Linf`], in the same way.
     Linf,
 }
 
 impl LevelsOfWeights {
-    /// RiC's map, if it is one.
+    /// The map of this name, if there is one.
     pub(crate) fn map(self) -> Option<PreferenceMap> {
         match self {
             Self::Best => None,

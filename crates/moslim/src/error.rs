@@ -126,11 +126,13 @@ pub enum Error {
         advice: &'static str,
     },
     /// Ctrl-C.
-    #[error("interrupted during {stage}; to go on: moslim train --resume {}", folder.display())]
+    #[error("interrupted during {stage}; to go on: moslim {command} --resume {}", folder.display())]
     Interrupted {
         /// The stage.
         stage: &'static str,
-        /// The run's folder.
+        /// What goes on with it.
+        command: &'static str,
+        /// The folder that the person named.
         folder: PathBuf,
     },
     /// Another program works in the run folder.

@@ -30,8 +30,8 @@ pub struct Run {
     inputs: PathBuf,
     /// Where its reward model is: the same, but for a run that makes one of its own.
     rewards: PathBuf,
-    /// The folder that a person named, which is that of the run or of the one it is an ablation of.
-    root: PathBuf,
+    /// What a person began: this run, or one that it is a part of.
+    whole: Whole,
     /// Where tensors live, without gradients.
     pub device: Device,
     /// What the person sees.
@@ -56,11 +56,18 @@ pub struct Surroundings {
     pub interrupted: Arc<AtomicBool>,
 }
 
+/// What a person began, by which command and in which folder.
+#[derive(Clone, Debug)]
+struct Whole {
+    command: &'static str,
+    folder: PathBuf,
+}
+
 /// The run that others start from: its start policy, its reward model and its surroundings.
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     inputs: PathBuf,
-    root: PathBuf,
+    whole: Whole,
     resume: bool,
     intended_changes: Vec<String>,
     surroundings: Surroundings,
@@ -75,16 +82,16 @@ impl Base {
         Ok(Run {
             inputs: self.inputs.clone(),
             rewards: self.inputs.clone(),
-            root: self.root.clone(),
+            whole: self.whole.clone(),
             resume: self.resume,
             intended_changes: self.intended_changes.clone(),
             ..Run::new(recipe, folder, self.surroundings.clone())?
         })
     }
 
-    /// The same with the folder that a person named, for messages, and with whether runs go on from earlier tries.
-    pub(crate) fn under(self, root: &Path, resume: bool) -> Self {
-        Self { root: root.into(), resume, ..self }
+    /// The same, with whether runs go on from earlier tries.
+    pub(crate) fn with_resume(self, resume: bool) -> Self {
+        Self { resume, ..self }
     }
 }
 
@@ -207,7 +214,7 @@ impl Run {
             folder: folder.into(),
             inputs: folder.into(),
             rewards: folder.into(),
-            root: folder.into(),
+            whole: Whole { command: "train", folder: folder.into() },
             device,
             progress,
             resume: false,
@@ -221,7 +228,7 @@ impl Run {
     pub(crate) fn base(&self) -> Base {
         Base {
             inputs: self.inputs.clone(),
-            root: self.root.clone(),
+            whole: self.whole.clone(),
             resume: self.resume,
             intended_changes: self.intended_changes.clone(),
             surroundings: Surroundings {
@@ -253,6 +260,11 @@ impl Run {
     /// The folder of the reward model.
     pub fn reward_model_folder(&self) -> PathBuf {
         self.rewards.join(REWARD_MODEL_FOLDER)
+    }
+
+    /// The same run as a part of what was begun by another command in another folder.
+    pub(crate) fn as_part_of(self, command: &'static str, folder: &Path) -> Self {
+        Self { whole: Whole { command, folder: folder.into() }, ..self }
     }
 
     /// The same run with a reward model in its own folder.
@@ -326,7 +338,10 @@ impl Run {
     /// Ends the stage if somebody asked for it.
     pub(crate) fn check_interrupted(&self, stage: &'static str) -> Result<(), Error> {
         match self.is_interrupted() {
-            true => Err(Error::Interrupted { stage, folder: self.root.clone() }),
+            true => {
+                let Whole { command, folder } = self.whole.clone();
+                Err(Error::Interrupted { stage, command, folder })
+            }
             false => Ok(()),
         }
     }

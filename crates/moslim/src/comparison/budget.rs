@@ -17,6 +17,9 @@ const MOST_HALVINGS: u32 = 3;
 /// This share of the first method's hypervolume counts as reached.
 const REACHED: f64 = 0.98;
 
+/// Seconds that differ by a smaller share are the same: times vary as much, and a training would be done again for nothing.
+const SAME_SECONDS: f64 = 0.1;
+
 /// A method under a budget.
 pub(super) struct UnderBudget {
     pub measured: Measured,
@@ -63,10 +66,10 @@ impl Seed {
             BudgetName::Seconds => {
                 let Some(of_first) = self.measured(first, samples, is_chosen)? else { return Ok(None) };
                 let Some(own) = self.measured(contender, samples, is_chosen)? else { return Ok(None) };
-                if is_first {
+                let share = of_first.cost.total_seconds() / own.cost.total_seconds();
+                if is_first || (share - 1.0).abs() < SAME_SECONDS {
                     return Ok(done(Some(own)));
                 }
-                let share = of_first.cost.total_seconds() / own.cost.total_seconds();
                 let samples = rounded(samples as f64 * share);
                 Ok(done(self.measured(contender, samples, is_chosen)?))
             }

@@ -49,12 +49,13 @@ impl Seed {
             true => Run::resume(&folder, &comparison.changes, surroundings)?,
             false => Run::new(recipe.clone(), &folder, surroundings)?,
         };
+        let run = run.as_part_of("compare", &comparison.folder);
         for contender in contenders {
             Plan::of(&contender.recipe, &datasets, &run.device)?.check(available, false)?;
         }
         run.progress.say(&format!("seed {seed}: {}", folder.display()));
         prepare(&run, &datasets)?;
-        let base = run.base().under(&comparison.folder, comparison.resume);
+        let base = run.base().with_resume(comparison.resume);
         let seed = Self { datasets, base, recipe, folder };
         seed.write_ground(&run, contenders)?;
         Ok(seed)

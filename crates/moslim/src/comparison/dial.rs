@@ -28,7 +28,7 @@ pub(super) trait Dial {
     /// What can be asked for; nothing else is.
     fn takes(&self) -> Takes;
 
-    /// What tells the policy that answers from others; the same text is the same policy.
+    /// What tells the policy that answers a request for levels from others; the same text is the same policy.
     fn which(&self, _asked: &Asked) -> Result<String, Error> {
         Ok(String::new())
     }

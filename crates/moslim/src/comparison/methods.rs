@@ -6,6 +6,7 @@ mod modpo;
 mod morlhf;
 mod moslim;
 mod p_morl;
+mod per_weighting;
 mod personalized_soups;
 mod preferences;
 mod rejection_sampling;

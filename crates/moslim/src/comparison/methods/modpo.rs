@@ -5,20 +5,14 @@
 
 use burn::module::Module;
 use moslim_baselines::{ModpoLoss, Weights, implicit_reward};
-use moslim_data::Prompt;
 use moslim_lm::CausalLm;
 use moslim_rl::ops::PreferenceLoss;
 
-use super::super::dial::{Asked, Dial, Takes};
+use super::super::dial::Dial;
 use super::super::ground::Ground;
 use super::super::workshop::{Pair, Pool, Workshop};
+use super::per_weighting::{PerWeighting, name_of};
 use crate::Error;
-
-/// A policy for every weighting that is measured.
-struct Policies<'a> {
-    ground: &'a Ground<'a>,
-    policies: Vec<(Weights, CausalLm)>,
-}
 
 pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<dyn Dial + 'a>, Error> {
     let ground = shop.ground;
@@ -54,8 +48,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
         let loss = ModpoLoss::new(Weights::new(reordered)?, recipe.beta, recipe.loss)?;
         let training = n + policies.iter().filter(|(done, _)| alone(done).is_none()).count();
         let pairs = pairs_of(first, training)?;
-        let name: Vec<String> = weights.as_slice().iter().map(|weight| format!("{weight:.3}")).collect();
-        let name = format!("weights-{}", name.join("-"));
+        let name = name_of(weights);
         let policy = shop.kept(&name, |shop, number| {
             let margins = margins(shop, &single, &others, &pairs, recipe.beta)?;
             let margins = loss.weighted_margins(&margins)?;
@@ -66,7 +59,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
         })?;
         policies.push((weights.clone(), policy));
     }
-    Ok(Box::new(Policies { ground, policies }))
+    Ok(Box::new(PerWeighting { ground, policies }))
 }
 
 /// The objective that has all weight, if one has.
@@ -127,23 +120,4 @@ fn margins(
         of_others.iter().map(reward).collect()
     };
     Ok((0..pairs.len()).map(|pair| [of_answer(pair, 0), of_answer(pair, 1)]).collect())
-}
-
-impl Dial for Policies<'_> {
-    fn takes(&self) -> Takes {
-        Takes::Weights
-    }
-
-    fn which(&self, asked: &Asked) -> Result<String, Error> {
-        Ok(format!("{:?}", asked.weights().as_slice()))
-    }
-
-    fn policy(&self, asked: &Asked) -> Result<CausalLm, Error> {
-        let trained = self.policies.iter().find(|(weights, _)| weights == asked.weights());
-        Ok(trained.expect("only weightings that are measured are asked for").1.clone())
-    }
-
-    fn prompt(&self, _asked: &Asked, question: &Prompt) -> Result<Vec<u32>, Error> {
-        self.ground.plain(question)
-    }
 }

@@ -56,10 +56,6 @@ impl Dial for Mixtures<'_> {
         Takes::Weights
     }
 
-    fn which(&self, asked: &Asked) -> Result<String, Error> {
-        Ok(format!("{:?}", asked.weights().as_slice()))
-    }
-
     fn policy(&self, asked: &Asked) -> Result<CausalLm, Error> {
         self.soup.mix(asked.weights().as_slice())
     }

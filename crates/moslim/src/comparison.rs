@@ -94,7 +94,6 @@ impl Comparison {
         let (folder, changes) = (folder.into(), changes.to_vec());
         let comparison = Self { recipe, only, folder, resume: true, changes, surroundings };
         comparison.check()?;
-        comparison.write_recipe()?;
         Ok(comparison)
     }
 
@@ -168,6 +167,8 @@ impl Comparison {
                 Compared { recipe: &self.recipe, schema, judge, grounds: &grounds, outcomes: &outcomes };
             conclusion = self.write_report(&report)?;
         }
+        // Changes that were meant hold from now on; those that were refused do not.
+        self.write_recipe()?;
         let page = self.folder.join(PAGE);
         self.surroundings.progress.say(&format!("{conclusion}\nreport: {}", page.display()));
         Ok(())

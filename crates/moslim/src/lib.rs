@@ -42,9 +42,9 @@ pub use progress::Progress;
 pub use recipe::{
     AblationRecipe, AlgorithmName, BudgetName, CheckName, ComparisonRecipe, ConditionalSftRecipe, CpoRecipe,
     DataFiles, DataRecipe, EvaluationRecipe, LevelsOfWeights, LoraRecipe, MethodName, ModelRecipe,
-    ModpoRecipe, MorlhfRecipe, NormalizationName, PersonalizedRecipe, PolicyRecipe, PreferencesName,
-    PretrainingRecipe, Recipe, RecipeError, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe,
-    RicRecipe, SftRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
+    ModpoRecipe, MorlhfRecipe, MoslimRecipe, NormalizationName, PersonalizedRecipe, PolicyRecipe,
+    PreferencesName, PretrainingRecipe, Recipe, RecipeError, RejectionSamplingRecipe, RewardModels,
+    RewardedSoupsRecipe, RicRecipe, SftRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
 };
 pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
 pub use run::{Run, Surroundings, empty, holds_a_run, write_whole};

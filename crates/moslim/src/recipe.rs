@@ -21,8 +21,8 @@ use crate::rollout_server::ServerConfig;
 
 pub use comparison::{
     BudgetName, ComparisonRecipe, CpoRecipe, LevelsOfWeights, MethodName, ModpoRecipe, MorlhfRecipe,
-    NormalizationName, PersonalizedRecipe, PreferencesName, RejectionSamplingRecipe, RewardModels,
-    RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
+    MoslimRecipe, NormalizationName, PersonalizedRecipe, PreferencesName, RejectionSamplingRecipe,
+    RewardModels, RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
 };
 pub use read::RecipeError;
 pub use start::{ConditionalSftRecipe, LoraRecipe, ModelRecipe, PretrainingRecipe, SftRecipe};

@@ -89,9 +89,9 @@ impl Base {
         })
     }
 
-    /// The same, with whether runs go on from earlier tries.
-    pub(crate) fn with_resume(self, resume: bool) -> Self {
-        Self { resume, ..self }
+    /// The same for runs that go on from what earlier tries have left.
+    pub(crate) fn resuming(self) -> Self {
+        Self { resume: true, ..self }
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn train<'a>(
 /// The tables of the comparison that a method is set by.
 pub(super) fn tables(method: MethodName) -> &'static [&'static str] {
     match method {
-        MethodName::Moslim => &[],
+        MethodName::Moslim => &["moslim", "fine_tuning"],
         MethodName::Morlhf | MethodName::PMorl => &["morlhf"],
         MethodName::RewardedSoups | MethodName::PersonalizedSoups => &["morlhf", "rewarded_soups"],
         MethodName::Ric => &["ric", "fine_tuning"],

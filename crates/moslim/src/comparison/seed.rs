@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use moslim_data::ObjectiveSchema;
-use moslim_lm::{read_json, write_json};
+use moslim_lm::read_json;
 
 use super::ground::Ground;
 use super::measured::{Measured, SharedGround};
@@ -20,6 +20,9 @@ use crate::{Available, ComparisonRecipe, Datasets, Error, MethodName, Plan, Reci
 /// The file of a method's measurement, and of what all methods with a seed share.
 const MEASURED: &str = "measured.json";
 const GROUND: &str = "ground.json";
+
+/// The file of what decides the trainings in a method's folder.
+const SETTINGS: &str = "settings.json";
 
 /// How the measurement of a method is called in its manifest.
 const STAGE: &str = "compare";
@@ -55,7 +58,8 @@ impl Seed {
         }
         run.progress.say(&format!("seed {seed}: {}", folder.display()));
         prepare(&run, &datasets)?;
-        let base = run.base().with_resume(comparison.resume);
+        // What is measured under one budget is not done again under the next.
+        let base = run.base().resuming();
         let seed = Self { datasets, base, recipe, folder };
         seed.write_ground(&run, contenders)?;
         Ok(seed)
@@ -116,7 +120,7 @@ impl Seed {
             separate_accuracy: separate.accuracy,
             start,
         };
-        Ok(write_json(&path, &shared)?)
+        run.write(GROUND, &json(&shared))
     }
 
     /// Trains and measures a method on so many samples, unless that was done; nothing if it was not and is not chosen.
@@ -137,6 +141,7 @@ impl Seed {
         if run.resume && run.is_done(STAGE, &settings)? {
             return Ok(Some(read_json(&folder.join(MEASURED))?));
         }
+        refuse_others(&run, &settings)?;
         let progress = &run.progress;
         progress.say(&format!("seed {}: {}, {samples} samples", self.number(), contender.name));
         run.note_begun(STAGE)?;
@@ -157,10 +162,30 @@ impl Seed {
             control,
             curves: curves.map_or(vec![], |curves| curves.curves),
         };
-        write_json(&folder.join(MEASURED), &measured)?;
+        run.write(MEASURED, &json(&measured))?;
         run.note_done(STAGE, &self.datasets.files, settings)?;
         Ok(Some(measured))
     }
+}
+
+/// Refuses to go on with trainings that were decided by something else; what decides those to come is noted.
+fn refuse_others(run: &Run, settings: &Settings) -> Result<(), Error> {
+    let path = run.folder.join(SETTINGS);
+    if path.exists() {
+        let before: Settings = read_json(&path)?;
+        if let Some([before, now]) = before.difference(settings, &[]) {
+            return Err(Error::Unusable {
+                place: path.display().to_string(),
+                found: format!("trainings with {before}"),
+                expected: format!("{now}, as the recipe says now; put it back, or remove the folder"),
+            });
+        }
+    }
+    run.write(SETTINGS, &json(settings))
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("what was measured serializes")
 }
 
 /// What decides a measurement: the data, and everything of the recipe but which other methods, seeds and budgets there are and

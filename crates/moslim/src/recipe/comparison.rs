@@ -37,6 +37,9 @@ pub struct ComparisonRecipe {
     pub fine_tuning: TuningRecipe,
     /// Training on pairs, where a method has it; a batch counts pairs.
     pub preference_tuning: TuningRecipe,
+    /// Settings of MOSLIM.
+    #[serde(default)]
+    pub moslim: MoslimRecipe,
     /// Settings of MORLHF.
     #[serde(default)]
     pub morlhf: MorlhfRecipe,
@@ -268,6 +271,15 @@ pub struct TuningRecipe {
     pub precision: Precision,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
+}
+
+/// Settings of MOSLIM.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MoslimRecipe {
+    /// Answers of the data that are fine-tuned on first, asked for by the levels that the reward model sees in them; the method
+    /// itself does without.
+    pub conditional_answers: usize,
 }
 
 /// Settings of MORLHF.

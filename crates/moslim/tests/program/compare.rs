@@ -99,6 +99,18 @@ fn all_methods_are_compared_and_a_comparison_goes_on_where_it_was_killed() {
         without_times(results);
     }
     assert_eq!(after, before);
+
+    // What was trained with other settings is neither taken for that of these nor mixed with it.
+    let folder = out.to_str().unwrap();
+    let changed = ["compare", "--quiet", "--resume", folder, "--set", "comparison.cpo.beta=0.2"];
+    let message = failure(&moslim(&changed), 1);
+    assert!(message.contains("done with `comparison.cpo.beta = 0.1`, expected"), "{message}");
+    let samples = std::fs::read_dir(methods.join("cpo")).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(samples.join("manifest.json")).unwrap();
+    let message = failure(&moslim(&changed), 1);
+    assert!(message.contains("trainings with `comparison.cpo.beta = 0.1`, expected"), "{message}");
+    // And the change that was refused is not kept.
+    assert_success(&moslim(&["compare", "--quiet", "--resume", folder]));
 }
 
 #[test]

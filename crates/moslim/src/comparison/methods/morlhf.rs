@@ -39,7 +39,7 @@ pub(super) fn weighted(
 ) -> Result<CausalLm, Error> {
     let ground = shop.ground;
     let mut reward = Morlhf::new(ExpectedLevels(ground), weights.clone(), normalization.clone())?;
-    shop.reinforced(&name_of(weights), samples, &mut reward, |prompt| {
+    shop.reinforced(&name_of(weights), None, samples, &mut reward, |prompt| {
         ground.about_all(prompt, ground.plain(prompt)?)
     })
 }

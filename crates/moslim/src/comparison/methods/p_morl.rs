@@ -14,7 +14,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
     let combinations = preferences.sentences.combinations()?;
     let mut reward = preferences.reward(shop)?;
     let mut rng = ground.run.rng(Purpose::Requests);
-    let policy = shop.reinforced("policy", samples, &mut reward, |prompt| {
+    let policy = shop.reinforced("policy", None, samples, &mut reward, |prompt| {
         preferences.policy_prompt(prompt, &combinations[rng.random_range(0..combinations.len())])
     })?;
     let wording = Box::new(move |asked: &Asked, question: &_| {

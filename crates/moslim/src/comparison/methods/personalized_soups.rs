@@ -27,7 +27,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
         request.levels[objective] = Some(preference as f64);
         let name = format!("{}-{preference}", names[objective]);
         let word = |prompt: &Prompt| preferences.policy_prompt(prompt, &request);
-        policies.push(shop.reinforced(&name, samples / single.len(), &mut reward, word)?);
+        policies.push(shop.reinforced(&name, None, samples / single.len(), &mut reward, word)?);
     }
     Ok(Box::new(Merges { soup: Soup::of(ground, policies)?, preferences }))
 }

@@ -44,6 +44,7 @@ impl Sample {
             reward_models: RewardModels::Shared,
             fine_tuning: tuning.clone(),
             preference_tuning: tuning,
+            moslim: MoslimRecipe::default(),
             morlhf: MorlhfRecipe::default(),
             rewarded_soups: RewardedSoupsRecipe::default(),
             personalized: PersonalizedRecipe::default(),

@@ -20,12 +20,14 @@ impl<'a> Workshop<'a> {
         ((n_answers as f64 / of_a_step as f64).round() as usize).max(1)
     }
 
-    /// Trains a policy on a reward until it has sampled so many answers, by the algorithm and with the settings of the recipe.
+    /// Trains a policy, the start policy or another with its parameters, on a reward until it has sampled so many answers, by the
+    /// algorithm and with the settings of the recipe.
     ///
     /// `word` makes the prompt of a question; a prompt is asked again when all have been.
     pub(in crate::comparison) fn reinforced(
         &mut self,
         name: &str,
+        start: Option<CausalLm>,
         n_answers: usize,
         reward: &mut dyn Reward,
         mut word: impl FnMut(&Prompt) -> Result<PolicyPrompt, Error>,
@@ -38,7 +40,10 @@ impl<'a> Workshop<'a> {
             let mut trainer = PolicyTrainer::new(
                 recipe.training.clone(),
                 recipe.algorithm(),
-                ground.trainable(number)?,
+                match start {
+                    Some(start) => start,
+                    None => ground.trainable(number)?,
+                },
                 trunk.as_ref(),
                 ground.start.lm.stops(),
                 n_steps,

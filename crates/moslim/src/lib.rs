@@ -44,7 +44,7 @@ pub use recipe::{
     DataFiles, DataRecipe, EvaluationRecipe, LevelsOfWeights, LoraRecipe, MethodName, ModelRecipe,
     ModpoRecipe, MorlhfRecipe, MoslimRecipe, NormalizationName, PersonalizedRecipe, PolicyRecipe,
     PreferencesName, PretrainingRecipe, Recipe, RecipeError, RejectionSamplingRecipe, RewardModels,
-    RewardedSoupsRecipe, RicRecipe, SftRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
+    RewardedSoupsRecipe, RicRecipe, SftRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe, WeightsAs,
 };
 pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
 pub use run::{Run, Surroundings, empty, holds_a_run, write_whole};

@@ -22,7 +22,7 @@ use crate::rollout_server::ServerConfig;
 pub use comparison::{
     BudgetName, ComparisonRecipe, CpoRecipe, LevelsOfWeights, MethodName, ModpoRecipe, MorlhfRecipe,
     MoslimRecipe, NormalizationName, PersonalizedRecipe, PreferencesName, RejectionSamplingRecipe,
-    RewardModels, RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe,
+    RewardModels, RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe, WeightsAs,
 };
 pub use read::RecipeError;
 pub use start::{ConditionalSftRecipe, LoraRecipe, ModelRecipe, PretrainingRecipe, SftRecipe};

@@ -1,13 +1,17 @@
-//! Several methods on one ground: which, on what budget, and the settings that only baselines have.
+//! Several methods on one ground: which, and on what budget.
 
-use std::collections::BTreeMap;
+mod tables;
 
-use moslim_baselines::{MarginLoss, Mode, PreferenceMap};
+use moslim_baselines::PreferenceMap;
 use moslim_lm::{OptimizerConfig, Precision};
-use moslim_rl::Selection;
 use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
+
+pub use self::tables::{
+    CpoRecipe, ModpoRecipe, MorlhfRecipe, MoslimRecipe, NormalizationName, PersonalizedRecipe,
+    PreferencesName, RejectionSamplingRecipe, RewardedSoupsRecipe, RicRecipe, SteerLm2Recipe, WeightsAs,
+};
 
 /// What `moslim compare` trains and measures.
 ///
@@ -114,6 +118,7 @@ impl ComparisonRecipe {
         share("cpo.free", self.cpo.free)?;
         positive("modpo.beta", self.modpo.beta)?;
         at_least_one("rejection_sampling.rounds", self.rejection_sampling.rounds)?;
+        positive("rejection_sampling.num_train_epochs", self.rejection_sampling.num_train_epochs)?;
         share("rejection_sampling.older_share", self.rejection_sampling.older_share)?;
         share("steerlm2.first_share", self.steerlm2.first_share)
     }
@@ -271,174 +276,4 @@ pub struct TuningRecipe {
     pub precision: Precision,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
-}
-
-/// Settings of MOSLIM.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MoslimRecipe {
-    /// Answers of the data that are fine-tuned on first, asked for by the levels that the reward model sees in them; the method
-    /// itself does without.
-    pub conditional_answers: usize,
-}
-
-/// Settings of MORLHF.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MorlhfRecipe {
-    /// What makes rewards comparable before they are added; Rewarded Soups, P-Soups and P-MORL use it too.
-    pub reward_normalization: NormalizationName,
-}
-
-/// What makes rewards comparable before they are added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NormalizationName {
-    /// The expected level divided by the highest: from 0 to 1 for every objective.
-    None,
-    /// The same, minus its mean, divided by its standard deviation, both over answers of the start policy.
-    Fixed,
-    /// With the mean and deviation of all answers of the training so far.
-    Running,
-}
-
-impl Default for MorlhfRecipe {
-    fn default() -> Self {
-        Self { reward_normalization: NormalizationName::Fixed }
-    }
-}
-
-/// Settings of Rewarded Soups.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RewardedSoupsRecipe {
-    /// How adapters are mixed; complete weights are mixed the same way in either mode.
-    pub mode: Mode,
-}
-
-impl Default for RewardedSoupsRecipe {
-    fn default() -> Self {
-        Self { mode: Mode::Paper }
-    }
-}
-
-/// Settings of Personalized Soups and P-MORL.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PersonalizedRecipe {
-    /// What people prefer of an objective.
-    pub preferences: PreferencesName,
-    /// A sentence for every preference of every objective, from the lowest; the request of that level in the codec's words if absent.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub sentences: BTreeMap<String, Vec<String>>,
-}
-
-impl Default for PersonalizedRecipe {
-    fn default() -> Self {
-        Self { preferences: PreferencesName::Poles, sentences: BTreeMap::new() }
-    }
-}
-
-/// What people prefer of an objective.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PreferencesName {
-    /// The lowest or the highest level, as in the paper.
-    Poles,
-    /// Any level.
-    Levels,
-}
-
-/// Settings of Rewards-in-Context.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RicRecipe {
-    /// Where ranges of rewards come from.
-    pub mode: Mode,
-    /// How weights become rewards to ask for.
-    pub preference_map: PreferenceMap,
-    /// Online rounds, among which the samples are divided.
-    pub rounds: usize,
-    /// An answer of an online round is kept from this quantile of its round on, in any objective.
-    pub quantile: f64,
-    /// Answers of the offline data that are mixed with those of the online rounds, at most.
-    pub originals: usize,
-}
-
-impl Default for RicRecipe {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Paper,
-            preference_map: PreferenceMap::L2,
-            rounds: 2,
-            quantile: 0.7,
-            originals: 10_000,
-        }
-    }
-}
-
-/// Settings of CPO.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CpoRecipe {
-    /// How the value of an answer under a condition is computed.
-    pub mode: Mode,
-    /// β of DPO.
-    pub beta: f64,
-    /// Share of the prompts whose condition leaves an objective free, for every objective.
-    pub free: f64,
-}
-
-impl Default for CpoRecipe {
-    fn default() -> Self {
-        Self { mode: Mode::Paper, beta: 0.1, free: 0.3 }
-    }
-}
-
-/// Settings of MODPO.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModpoRecipe {
-    /// β of DPO.
-    pub beta: f64,
-    /// The loss.
-    pub loss: MarginLoss,
-}
-
-impl Default for ModpoRecipe {
-    fn default() -> Self {
-        Self { beta: 0.1, loss: MarginLoss::Sigmoid }
-    }
-}
-
-/// Settings of rejection sampling and DPA.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RejectionSamplingRecipe {
-    /// Rounds, among which the samples are divided.
-    pub rounds: usize,
-    /// Which answers are the best.
-    pub selection: Selection,
-    /// Share of best answers of earlier rounds in a round's examples.
-    pub older_share: f64,
-}
-
-impl Default for RejectionSamplingRecipe {
-    fn default() -> Self {
-        Self { rounds: 4, selection: Selection::Local, older_share: 0.0 }
-    }
-}
-
-/// Settings of SteerLM 2.0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SteerLm2Recipe {
-    /// Share of the samples that the first conditional model learns from; the others are its own.
-    pub first_share: f64,
-}
-
-impl Default for SteerLm2Recipe {
-    fn default() -> Self {
-        Self { first_share: 0.5 }
-    }
 }

@@ -32,7 +32,8 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
             let levels = own.map(|(wanted, &rating)| rating.filter(|_| wanted == Wanted::Any)).collect();
             examples.push((ground.start.encode(answer.prompt, &Request { levels })?, answer.tokens.clone()));
         }
-        let conditional = shop.fine_tuned("cpsft", ground.trainable(number)?, &examples)?;
+        let conditional =
+            shop.fine_tuned("cpsft", &ground.recipe.fine_tuning, ground.trainable(number)?, &examples)?;
 
         let objective =
             |name: String| CdpoObjective { omega: 1.0, lambda: 1.0, released: released_term(&name) };

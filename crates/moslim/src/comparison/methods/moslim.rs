@@ -53,6 +53,6 @@ fn conditional(
             Ok((ground.start.encode(prompt, &Request { levels })?, response))
         };
         let examples: Vec<Example> = texts.iter().zip(&judged).map(example).collect::<Result<_, Error>>()?;
-        shop.fine_tuned("conditional", ground.trainable(number)?, &examples)
+        shop.fine_tuned("conditional", &ground.recipe.fine_tuning, ground.trainable(number)?, &examples)
     })
 }

@@ -6,8 +6,8 @@ use moslim_lm::CausalLm;
 
 use super::super::dial::{Asked, Dial, OnePolicy, Takes};
 use super::super::workshop::{Answer, Example, REWARD, Workshop};
-use crate::Error;
 use crate::run::Purpose;
+use crate::{Error, TuningRecipe};
 
 pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<dyn Dial + 'a>, Error> {
     let ground = shop.ground;
@@ -54,6 +54,8 @@ pub(super) fn rounds<'a>(
 ) -> Result<CausalLm, Error> {
     let ground = shop.ground;
     let recipe = &ground.recipe.rejection_sampling;
+    let num_train_epochs = recipe.num_train_epochs;
+    let tuning = TuningRecipe { num_train_epochs, ..ground.recipe.fine_tuning.clone() };
     let per_prompt = ground.run.recipe.policy.training.num_generations;
     shop.kept("policy", |shop, number| {
         let mut rng = ground.run.rng(Purpose::ComparisonDraws);
@@ -69,7 +71,7 @@ pub(super) fn rounds<'a>(
                 best.map(|row| (prompts[row / per_prompt].1.clone(), answers[row].tokens.clone())).collect();
             let examples = mix_older_best(newest.clone(), &older, recipe.older_share, &mut rng)?;
             older.extend(newest);
-            policy = shop.fine_tuned("round", policy, &examples)?;
+            policy = shop.fine_tuned("round", &tuning, policy, &examples)?;
         }
         let ground = shop.ground;
         shop.note_resident("reward model", ground.judgement.classifier().n_numbers());

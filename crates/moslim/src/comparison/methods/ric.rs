@@ -12,8 +12,8 @@ use moslim_reward_model::messages;
 use super::super::dial::{Asked, Dial, Takes};
 use super::super::ground::Ground;
 use super::super::workshop::{Example, Workshop};
-use crate::Error;
 use crate::run::Purpose;
+use crate::{Error, WeightsAs};
 
 /// The largest number that prompts have.
 const MOST: i32 = 99;
@@ -61,7 +61,8 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
     };
     let policy = shop.kept("policy", |shop, number| {
         let offline: Vec<Example> = (0..data.len()).map(of_data).collect::<Result<_, _>>()?;
-        let mut policy = shop.fine_tuned("offline", ground.trainable(number)?, &offline)?;
+        let mut policy =
+            shop.fine_tuned("offline", &ground.recipe.fine_tuning, ground.trainable(number)?, &offline)?;
         let mut online: Vec<Example> = Vec::new();
         for _ in 0..recipe.rounds {
             let questions = shop.questions(samples / recipe.rounds);
@@ -82,7 +83,12 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
             }
             let originals = draw_originals(&data_rewards, recipe.quantile, recipe.originals, &mut rng)?;
             let originals = originals.into_iter().map(of_data).collect::<Result<Vec<_>, _>>()?;
-            policy = shop.fine_tuned("online", policy, &[originals, online.clone()].concat())?;
+            policy = shop.fine_tuned(
+                "online",
+                &ground.recipe.fine_tuning,
+                policy,
+                &[originals, online.clone()].concat(),
+            )?;
         }
         let ground = shop.ground;
         shop.note_resident("reward model", ground.judgement.classifier().n_numbers());
@@ -119,7 +125,10 @@ impl Numbers<'_> {
 
 impl Dial for Numbers<'_> {
     fn takes(&self) -> Takes {
-        Takes::Both
+        match self.ground.recipe.ric.weights_as {
+            WeightsAs::Rewards => Takes::Both,
+            WeightsAs::Levels => Takes::Levels,
+        }
     }
 
     fn policy(&self, _asked: &Asked) -> Result<CausalLm, Error> {

@@ -48,7 +48,8 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
                     .push((ground.start.encode(answer.prompt, &Request { levels })?, answer.tokens.clone()));
             }
         }
-        let first = shop.fine_tuned("first", ground.trainable(number)?, &examples)?;
+        let first =
+            shop.fine_tuned("first", &ground.recipe.fine_tuning, ground.trainable(number)?, &examples)?;
 
         let n_prompts = ((samples - first_samples) / per_prompt).max(1);
         let mut asked: Vec<(&Prompt, Request)> = Vec::new();

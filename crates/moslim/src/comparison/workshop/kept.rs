@@ -4,6 +4,7 @@ use moslim_lm::{CausalLm, load_module, read_json, save_module};
 
 use super::Workshop;
 use crate::Error;
+use crate::allocator::give_back_freed_memory;
 use crate::comparison::measured::Cost;
 use crate::stages::{forget_peak, peak_bytes};
 
@@ -33,6 +34,8 @@ impl Workshop<'_> {
         }
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let before = (std::mem::take(&mut self.cost), self.n_draws);
+        // What others have freed is not what this training takes.
+        give_back_freed_memory();
         forget_peak();
         let policy = train(self, number)?;
         let mut cost = std::mem::replace(&mut self.cost, before.0);

@@ -33,10 +33,10 @@ impl Workshop<'_> {
     pub(in crate::comparison) fn fine_tuned(
         &mut self,
         name: &str,
+        recipe: &TuningRecipe,
         policy: CausalLm,
         examples: &[Example],
     ) -> Result<CausalLm, Error> {
-        let recipe = &self.ground.recipe.fine_tuning;
         self.note_residents_of_tuning();
         self.descended(name, recipe, policy, examples.len(), |policy, rows| {
             let batch: Vec<Exchange<'_>> = rows

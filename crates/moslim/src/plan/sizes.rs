@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Prompt;
+use moslim_kernels::logits_at_once;
 use moslim_lm::{
     BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes, packed_bytes, rows_at_once,
 };
@@ -79,9 +80,9 @@ struct Training {
     model: f64,
     trained: f64,
     adapters: f64,
-    /// Tokens of a micro-batch, and how many of them are predicted.
+    /// Tokens of a micro-batch, and the logits that it holds at once.
     tokens: f64,
-    predicted: f64,
+    logits: f64,
     precision: Precision,
     gradient_checkpointing: bool,
 }
@@ -107,7 +108,7 @@ impl Sizes<'_> {
                 trained: model,
                 adapters: 0.0,
                 tokens,
-                predicted: tokens,
+                logits: self.logits(tokens),
                 precision: pretraining.training.precision,
                 gradient_checkpointing: pretraining.training.gradient_checkpointing,
             }));
@@ -122,7 +123,7 @@ impl Sizes<'_> {
                 trained,
                 adapters,
                 tokens: n * self.exchange,
-                predicted: n * (self.exchange - self.prompt),
+                logits: self.logits(n * (self.exchange - self.prompt)),
                 precision: sft.precision,
                 gradient_checkpointing: sft.gradient_checkpointing,
             }));
@@ -146,7 +147,7 @@ impl Sizes<'_> {
                 },
                 adapters,
                 tokens: fit.micro_batch_size as f64 * self.exchange,
-                predicted: 0.0,
+                logits: 0.0,
                 precision: fit.precision,
                 gradient_checkpointing: fit.gradient_checkpointing,
             });
@@ -157,6 +158,8 @@ impl Sizes<'_> {
         let training = &recipe.policy.training;
         let n = training.micro_batch_size as f64;
         let predicted = n * training.sampling.max_new_tokens as f64;
+        // Answers to prompts that ask for nothing are kept close to the reference's whole distributions.
+        let is_whole = recipe.policy.requests.free > 0.0;
         let policy = self.training(Training {
             stage: "policy",
             model,
@@ -164,7 +167,10 @@ impl Sizes<'_> {
             adapters,
             // Answers to one prompt share its reading.
             tokens: predicted + (n / training.num_generations as f64).ceil() * self.prompt,
-            predicted,
+            logits: match is_whole {
+                true => predicted * self.config.vocab_size as f64,
+                false => self.logits(predicted),
+            },
             precision: training.precision,
             gradient_checkpointing: training.gradient_checkpointing,
         });
@@ -216,21 +222,13 @@ impl Sizes<'_> {
 
     /// A stage that trains micro-batch by micro-batch, one per lane.
     fn training(&self, training: Training) -> StagePlan {
-        let Training {
-            stage,
-            model,
-            trained,
-            adapters,
-            tokens,
-            predicted,
-            precision,
-            gradient_checkpointing,
-        } = training;
+        let Training { stage, model, trained, adapters, tokens, logits, precision, gradient_checkpointing } =
+            training;
         let of_token = match gradient_checkpointing {
             true => self.config.checkpointed_bytes_per_token(),
             false => self.config.activation_bytes_per_token(),
         };
-        let activations = tokens * of_token + predicted * self.config.vocab_size as f64 * BYTES_PER_NUMBER;
+        let activations = tokens * of_token + logits * BYTES_PER_NUMBER;
         StagePlan {
             stage,
             // Every micro-batch rounds the layers for itself.
@@ -242,6 +240,11 @@ impl Sizes<'_> {
             activations: activations.max(trained * BYTES_PER_NUMBER) * self.lanes,
             ..StagePlan::default()
         }
+    }
+
+    /// The logits that log-probabilities of so many tokens hold at once.
+    fn logits(&self, n_tokens: f64) -> f64 {
+        logits_at_once(n_tokens as usize, self.config.vocab_size, &self.device.clone().autodiff()) as f64
     }
 
     /// The bytes of a model that is not trained.

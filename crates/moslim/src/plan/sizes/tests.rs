@@ -70,6 +70,19 @@ fn packed_matrices_by_hand() {
 }
 
 #[test]
+fn logits_stop_growing_where_they_are_computed_again() {
+    let activations = |n: usize| {
+        let size = format!("sft.micro_batch_size={n}");
+        plan(&[&size]).stages[0].activations / n_lanes(&Device::flex()) as f64
+    };
+    // What every token keeps grows with the tokens; what does not grow are logits: 2²³ of 4 bytes, in whole rows.
+    let [once, twice, thrice] = [1, 2, 3].map(|n| activations(n * 100_000));
+    assert!((thrice - twice - (twice - once)).abs() < 1.0);
+    let logits = once - (twice - once);
+    assert!(logits <= 4.0 * f64::from(1 << 23) && logits > 3.99 * f64::from(1 << 23), "{logits} bytes");
+}
+
+#[test]
 fn opinions_and_frozen_backbones_by_hand() {
     let [one, models, heads, posterior] =
         ["", "model_ensemble={members=3}", "head_ensemble={members=3}", "laplace={}"].map(

@@ -13,7 +13,7 @@ pub use packed_matrix::PackedMatrix;
 pub use parallel::{in_parallel, in_parallel_each, n_lanes, splits_batches};
 pub use softmax::{SoftmaxWeights, softmax_weights};
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 /// SwiGLU's gate: `silu(gate) · up`, element by element ([Shazeer 2020](https://arxiv.org/abs/2002.05202)).
 ///
@@ -210,4 +210,26 @@ pub fn token_logprobs(
         return statistics;
     }
     composed::token_logprobs(hidden, vocabulary, tokens, temperature)
+}
+
+/// How many logits [`token_logprobs`] holds at once on a device, for planning; under autodiff that includes the backward pass.
+///
+/// The kernel holds a part of them at a time; the composed form has all of them, and holds them more than once.
+///
+/// ```
+/// # use burn::tensor::Device;
+/// # use moslim_kernels::logits_at_once;
+/// let device = Device::flex();
+/// // Gradients find up to 16 million logits kept; of more, a part is computed again at a time.
+/// assert_eq!(logits_at_once(1000, 10_000, &device.clone().autodiff()), 10_000_000);
+/// assert!(logits_at_once(1000, 100_000, &device.autodiff()) < 10_000_000);
+/// ```
+pub fn logits_at_once(n_tokens: usize, n_vocabulary: usize, device: &Device) -> usize {
+    let all = n_tokens.saturating_mul(n_vocabulary);
+    #[cfg(feature = "flex")]
+    if all > 0 && splits_batches(device) {
+        return flex::logits_at_once(n_tokens, n_vocabulary, device.is_autodiff());
+    }
+    let _ = device;
+    all
 }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use moslim_kernels::{in_parallel, splits_batches};
 
 use crate::sampling::draw;
-use crate::{CausalLm, KvCache, SamplingParams, Stops, TokenRng};
+use crate::{BYTES_PER_NUMBER, CausalLm, KvCache, ModelConfig, Precision, SamplingParams, Stops, TokenRng};
 
 /// One sampled answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,17 +26,34 @@ const ROWS_OF_A_PART: usize = 64;
 const LEAST_ROWS_OF_A_PART: usize = 8;
 const ROWS_OF_A_DEVICE: usize = 256;
 
-/// How many answers one batch of [`generate`] writes at most, on a device that splits batches or one that does not.
-pub fn rows_at_once(n_samples: usize, splits_batches: bool) -> usize {
+/// How many answers one batch of [`generate`] writes at most on a device.
+pub fn rows_at_once(n_samples: usize, device: &Device) -> usize {
+    most_prompts_of_a_part(n_samples, splits_batches(device)) * n_samples.max(1)
+}
+
+/// The bytes that [`generate`] takes to write so many answers of one model with its matrices packed, beside those of the model.
+///
+/// Only matrices of 32 bits are packed, and only on the CPU; in 16 bits that leaves the vocabulary matrix.
+pub fn packed_bytes(config: &ModelConfig, precision: Precision, n_answers: usize, device: &Device) -> f64 {
+    if !packs(n_answers) || !splits_batches(device) {
+        return 0.0;
+    }
+    let of_layers = match precision {
+        Precision::F32 => config.n_layer_weights(),
+        Precision::Bf16 => 0.0,
+    };
+    (of_layers + config.hidden_size as f64 * config.vocab_size as f64) * BYTES_PER_NUMBER
+}
+
+fn most_prompts_of_a_part(n_samples: usize, splits_batches: bool) -> usize {
     let rows = if splits_batches { ROWS_OF_A_PART } else { ROWS_OF_A_DEVICE };
-    let n_samples = n_samples.max(1);
-    (rows / n_samples).max(1) * n_samples
+    (rows / n_samples.max(1)).max(1)
 }
 
 /// How many prompts of a job one batch answers.
 fn prompts_of_a_part(n_prompts: usize, n_samples: usize, splits_batches: bool) -> usize {
     let n_samples = n_samples.max(1);
-    let most = rows_at_once(n_samples, splits_batches) / n_samples;
+    let most = most_prompts_of_a_part(n_samples, splits_batches);
     match splits_batches {
         true => n_prompts.div_ceil(2).max(LEAST_ROWS_OF_A_PART.div_ceil(n_samples)).min(most),
         false => most,
@@ -96,11 +113,16 @@ pub fn generate_each(
     answers
 }
 
-/// A model that is to write so many answers.
+/// Whether the matrices of a model that writes so many answers are packed.
 ///
-/// Packing its matrices costs about as much as a token, which pays when every token reads them for several rows.
+/// That costs about as much as a token, which pays when every token reads them for several rows.
+fn packs(n_answers: usize) -> bool {
+    n_answers >= LEAST_ROWS_OF_A_PART
+}
+
+/// A model that is to write so many answers.
 fn for_many(model: &CausalLm, n_answers: usize) -> Cow<'_, CausalLm> {
-    match n_answers >= LEAST_ROWS_OF_A_PART {
+    match packs(n_answers) {
         true => Cow::Owned(model.packed()),
         false => Cow::Borrowed(model),
     }

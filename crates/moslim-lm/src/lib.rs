@@ -46,7 +46,7 @@ pub use error::LmError;
 pub use family::Family;
 pub use folder::{UNFINISHED, read_json, write_folder, write_json, write_text};
 pub use footprint::BYTES_PER_NUMBER;
-pub use generate::{Generated, generate, generate_each, rows_at_once, stream};
+pub use generate::{Generated, generate, generate_each, packed_bytes, rows_at_once, stream};
 pub use gradients::{sum_gradients, take_gradients, with_parameters_of_its_own};
 pub use lora::{LoraConfig, TargetModules};
 pub use lora_factors::LoraFactors;

@@ -33,22 +33,25 @@ pub struct StagePlan {
     pub activations: f64,
     /// Keys and values while answers are written.
     pub cache: f64,
+    /// A packed copy of the matrices of the models that write, while they write eight answers or more on the CPU.
+    pub packed: f64,
 }
 
 impl StagePlan {
-    /// Everything.
+    /// Everything, as if answers were still being written while the policy learns from them.
     pub fn total(&self) -> f64 {
-        self.certain() + self.activations + self.cache
+        let StagePlan { weights, adapters, gradients, optimizer, activations, cache, packed, .. } = self;
+        weights + adapters + gradients + optimizer + activations + cache + packed
     }
 
-    /// What follows from the sizes of the models alone.
+    /// What follows from the sizes of the models alone; there are no gradients while answers are written.
     fn certain(&self) -> f64 {
-        self.weights + self.adapters + self.gradients + self.optimizer
+        self.weights + self.adapters + self.optimizer + self.gradients.max(self.packed)
     }
 }
 
 impl Plan {
-    /// Refuses what cannot fit: models, gradients and moments alone; with estimates also what they say.
+    /// Refuses what cannot fit: models, their packed matrices, gradients and moments alone; with estimates also what they say.
     ///
     /// # Errors
     /// The first stage that needs more than there is.
@@ -87,12 +90,14 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const WIDTH: usize = 11;
         writeln!(f, "{}\n", self.model)?;
-        let names = ["weights", "adapters", "gradients", "optimizer", "activations", "KV cache", "total"];
+        let names =
+            ["weights", "adapters", "gradients", "optimizer", "activations", "KV cache", "packed", "total"];
         let header: Vec<String> = names.iter().map(|name| format!("{name:>WIDTH$}")).collect();
         writeln!(f, "{:14} {}", "", header.join(" "))?;
         for stage in &self.stages {
-            let &StagePlan { weights, adapters, gradients, optimizer, activations, cache, .. } = stage;
-            let cells = [weights, adapters, gradients, optimizer, activations, cache, stage.total()];
+            let &StagePlan { weights, adapters, gradients, optimizer, activations, cache, packed, .. } =
+                stage;
+            let cells = [weights, adapters, gradients, optimizer, activations, cache, packed, stage.total()];
             let cells: Vec<String> = cells
                 .iter()
                 .map(|&n| format!("{:>WIDTH$}", if n == 0.0 { "–".into() } else { bytes(n) }))
@@ -157,6 +162,10 @@ mod tests {
         let error = check(1e3, false).unwrap_err().to_string();
         assert!(error.starts_with("fine-tuning: needs 2.0 kB of memory, found 1.0 kB; low-rank"), "{error}");
         plan.check(Available(None), true).unwrap();
+
+        // Packed matrices take the place of gradients, which are not there while answers are written.
+        let stage = StagePlan { weights: 2e3, gradients: 1e3, packed: 3e3, ..StagePlan::default() };
+        assert_eq!((stage.total(), stage.certain()), (6e3, 5e3));
     }
 
     #[test]

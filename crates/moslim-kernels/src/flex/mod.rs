@@ -19,4 +19,4 @@ pub(crate) use packed_matrix::{pack, packed_product};
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope::rope;
 pub(crate) use swiglu::swiglu;
-pub(crate) use token_logprobs::token_logprobs;
+pub(crate) use token_logprobs::{logits_at_once, token_logprobs};

@@ -2,7 +2,7 @@
 
 use super::route::{Operation, Tracked, apply, input};
 use super::storage::{elements, from_elements, from_transposed_elements, matrix, row_major, unflipped};
-use crate::kernels::token_logprobs::{Statistics, TokenLogprobs, Upstream, Wanted};
+use crate::kernels::token_logprobs::{self as kernel, Statistics, TokenLogprobs, Upstream, Wanted};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -15,6 +15,19 @@ use std::sync::Arc;
 
 /// Logits kept for the backward pass: 64 MB. Above this they are computed again.
 const KEPT_LOGITS: usize = 16 << 20;
+
+/// Whether the logits are kept, so that the backward pass finds them.
+fn keeps(n_tokens: usize, n_vocabulary: usize) -> bool {
+    n_tokens.saturating_mul(n_vocabulary) <= KEPT_LOGITS
+}
+
+/// The logits that exist at once.
+pub(crate) fn logits_at_once(n_tokens: usize, n_vocabulary: usize, is_tracked: bool) -> usize {
+    match is_tracked && keeps(n_tokens, n_vocabulary) {
+        true => n_tokens * n_vocabulary,
+        false => kernel::logits_at_once(n_tokens, n_vocabulary, is_tracked),
+    }
+}
 
 pub(crate) fn token_logprobs(
     hidden: &Tensor<2>,
@@ -62,8 +75,8 @@ impl Chosen {
 
     fn statistics(&self, hidden: &FlexTensor, vocabulary: &FlexTensor, is_tracked: bool) -> Statistics {
         let (hidden, vocabulary) = (unflipped(hidden), unflipped(vocabulary));
-        let n_logits = self.tokens.len() * vocabulary.shape()[1];
-        self.of(&hidden, &vocabulary).forward(is_tracked && n_logits <= KEPT_LOGITS)
+        let keeps = is_tracked && keeps(self.tokens.len(), vocabulary.shape()[1]);
+        self.of(&hidden, &vocabulary).forward(keeps)
     }
 }
 

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use moslim_data::{Objective, ObjectiveSchema, Request};
-use moslim_kernels::token_logprobs;
+use moslim_kernels::{logits_at_once, token_logprobs};
 use moslim_lm::{
     BYTES_PER_NUMBER, CausalLm, Exchange, ModelConfig, Optimizer, OptimizerConfig, Precision, SamplingParams,
-    Stops, TokenRng, generate, n_lanes, sft_gradients,
+    Stops, TokenRng, generate, n_lanes, packed_bytes, sft_gradients,
 };
 use moslim_reward_model::{HeadConfig, MultiHeadRewardModel};
 use moslim_rl::{Algorithm, KlConfig, PolicyPrompt, PolicyTrainer, RlooConfig, TrainingConfig};
@@ -57,9 +57,6 @@ pub fn prepare(name: &str, config: &ModelConfig, shape: &Shape) -> Work {
 /// Tokens of prompts and answers.
 const PROMPT: usize = 32;
 const ANSWER: usize = 64;
-
-/// Answers for which the matrices are packed.
-const LEAST_PACKED: usize = 8;
 
 /// Answers of a micro-batch.
 const MICRO_BATCH: usize = 8;
@@ -129,15 +126,10 @@ fn whole_answers() -> SamplingParams {
     SamplingParams { max_new_tokens: ANSWER, ..SamplingParams::default() }
 }
 
-/// What the caches of so many answers hold when they end.
-fn cache_bytes(config: &ModelConfig, n_answers: usize) -> f64 {
+/// What writing so many answers holds when they end: their caches, and the packed matrices.
+fn writing_bytes(config: &ModelConfig, n_answers: usize) -> f64 {
     (n_answers * (PROMPT + ANSWER)) as f64 * config.cache_bytes_per_token()
-}
-
-/// The matrices of a model in a second form, which is made when it writes several answers.
-fn packed_bytes(config: &ModelConfig, n_answers: usize) -> f64 {
-    let matrices = config.n_layer_weights() + (config.hidden_size * config.vocab_size) as f64;
-    if n_answers < LEAST_PACKED { 0.0 } else { BYTES_PER_NUMBER * matrices }
+        + packed_bytes(config, Precision::F32, n_answers, &Device::default())
 }
 
 /// Answers to every prompt.
@@ -150,7 +142,7 @@ fn generation(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work 
         parameters: arithmetic.parameters,
         floating_point_operations: reading + n_answers as f64 * arithmetic.writing(PROMPT, ANSWER),
         least_bytes: None,
-        expected_bytes: cache_bytes(config, n_answers) + packed_bytes(config, n_answers),
+        expected_bytes: writing_bytes(config, n_answers),
         execute: Box::new(move || {
             let rng = TokenRng::new(0, 0);
             let answers = generate(&model, &prompts, n_samples, &whole_answers(), &Stops::default(), &rng);
@@ -191,8 +183,7 @@ fn rloo(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
         least_bytes: Some(arithmetic.per_weight(5.0)),
         // Sampling is over when the update begins, which holds a few micro-batches at once.
         expected_bytes: arithmetic.per_weight(4.0)
-            + (cache_bytes(config, n_answers) + packed_bytes(config, n_answers))
-                .max(updated as f64 * config.activation_bytes_per_token()),
+            + writing_bytes(config, n_answers).max(updated as f64 * config.activation_bytes_per_token()),
         execute: Box::new(move || {
             let mut reward = |_: &PolicyPrompt, answer: &[u32]| f64::from(answer[0] % 7);
             step += 1;
@@ -238,16 +229,9 @@ fn score(config: &ModelConfig, n_answers: usize, longest: usize, n_objectives: u
     }
 }
 
-/// Answers, and tokens, that scoring reads together.
+/// Answers, and tokens, that scoring reads together: `MOST_ROWS` and `MOST_CELLS` of `moslim-reward-model/src/parts.rs`.
 const ROWS_OF_A_PART: usize = 64;
 const CELLS_OF_A_PART: usize = 8192;
-
-/// Rows and numbers of logits that log-probabilities have at once.
-const ROWS_OF_LOGITS: usize = 512;
-const MOST_LOGITS: usize = 1 << 23;
-
-/// Logits that a backward pass finds kept; of more it computes all again.
-const KEPT_LOGITS: usize = 1 << 24;
 
 /// Hidden states, a vocabulary matrix, and the tokens that are asked for.
 fn logprob_inputs(
@@ -264,8 +248,9 @@ fn logprob_inputs(
 
 /// Log-probabilities of chosen tokens under a large vocabulary.
 fn logprobs(width: usize, n_tokens: usize, vocabulary: usize) -> Work {
-    let (states, matrix, chosen) = logprob_inputs(width, n_tokens, vocabulary, &Device::default());
-    let logits = (n_tokens.min(ROWS_OF_LOGITS) * vocabulary).min(MOST_LOGITS);
+    let device = Device::default();
+    let (states, matrix, chosen) = logprob_inputs(width, n_tokens, vocabulary, &device);
+    let logits = logits_at_once(n_tokens, vocabulary, &device);
     Work {
         parameters: 0.0,
         floating_point_operations: 2.0 * (n_tokens * vocabulary * width) as f64,
@@ -283,11 +268,10 @@ fn logprobs_gradient(width: usize, n_tokens: usize, vocabulary: usize) -> Work {
     let device = Device::default().autodiff();
     let (states, matrix, chosen) = logprob_inputs(width, n_tokens, vocabulary, &device);
     let (states, matrix) = (states.require_grad(), matrix.require_grad());
-    let all_logits = n_tokens * vocabulary;
-    let logits = if all_logits <= KEPT_LOGITS { all_logits } else { MOST_LOGITS };
+    let logits = logits_at_once(n_tokens, vocabulary, &device);
     Work {
         parameters: 0.0,
-        floating_point_operations: 6.0 * (all_logits * width) as f64,
+        floating_point_operations: 6.0 * (n_tokens * vocabulary * width) as f64,
         least_bytes: None,
         expected_bytes: BYTES_PER_NUMBER * (logits + width * (n_tokens + vocabulary)) as f64,
         execute: Box::new(move || {

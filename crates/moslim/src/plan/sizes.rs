@@ -2,14 +2,17 @@
 
 use burn::tensor::Device;
 use moslim_data::Prompt;
-use moslim_lm::{BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes};
+use moslim_kernels::logits_at_once;
+use moslim_lm::{
+    BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes, packed_bytes, rows_at_once,
+};
 use moslim_reward_model::{Backbone, UncertaintyConfig, messages};
 use moslim_rl::{Algorithm, ValueModel};
 
 use super::{Plan, StagePlan};
 use crate::stages::{LONGEST_ROLLOUT, check_context};
 use crate::start_model::{plain_texts, shape_and_tokenizer};
-use crate::{DataRecipe, Datasets, Error, Recipe};
+use crate::{DataRecipe, Datasets, Error, PolicyRecipe, Recipe};
 
 /// Texts that are cut into tokens to know how long they are.
 const MEASURED_TEXTS: usize = 1000;
@@ -24,6 +27,7 @@ struct Sizes<'a> {
     /// Tokens of an exchange and of a prompt, of which few are longer.
     exchange: f64,
     prompt: f64,
+    device: &'a Device,
     lanes: f64,
     n_objectives: f64,
     /// Levels of all objectives, each a row of a head.
@@ -59,6 +63,7 @@ impl Plan {
             recipe,
             exchange: exchange as f64,
             prompt: prompt as f64,
+            device,
             lanes: n_lanes(device) as f64,
             n_objectives: datasets.schema.len() as f64,
             n_classes: datasets.schema.n_levels().iter().sum::<usize>() as f64,
@@ -75,9 +80,9 @@ struct Training {
     model: f64,
     trained: f64,
     adapters: f64,
-    /// Tokens of a micro-batch, and how many of them are predicted.
+    /// Tokens of a micro-batch, and the logits that it holds at once.
     tokens: f64,
-    predicted: f64,
+    logits: f64,
     precision: Precision,
     gradient_checkpointing: bool,
 }
@@ -103,7 +108,7 @@ impl Sizes<'_> {
                 trained: model,
                 adapters: 0.0,
                 tokens,
-                predicted: tokens,
+                logits: self.logits(tokens),
                 precision: pretraining.training.precision,
                 gradient_checkpointing: pretraining.training.gradient_checkpointing,
             }));
@@ -118,7 +123,7 @@ impl Sizes<'_> {
                 trained,
                 adapters,
                 tokens: n * self.exchange,
-                predicted: n * (self.exchange - self.prompt),
+                logits: self.logits(n * (self.exchange - self.prompt)),
                 precision: sft.precision,
                 gradient_checkpointing: sft.gradient_checkpointing,
             }));
@@ -142,7 +147,7 @@ impl Sizes<'_> {
                 },
                 adapters,
                 tokens: fit.micro_batch_size as f64 * self.exchange,
-                predicted: 0.0,
+                logits: 0.0,
                 precision: fit.precision,
                 gradient_checkpointing: fit.gradient_checkpointing,
             });
@@ -153,6 +158,8 @@ impl Sizes<'_> {
         let training = &recipe.policy.training;
         let n = training.micro_batch_size as f64;
         let predicted = n * training.sampling.max_new_tokens as f64;
+        // Answers to prompts that ask for nothing are kept close to the reference's whole distributions.
+        let is_whole = recipe.policy.requests.free > 0.0;
         let policy = self.training(Training {
             stage: "policy",
             model,
@@ -160,7 +167,10 @@ impl Sizes<'_> {
             adapters,
             // Answers to one prompt share its reading.
             tokens: predicted + (n / training.num_generations as f64).ceil() * self.prompt,
-            predicted,
+            logits: match is_whole {
+                true => predicted * self.config.vocab_size as f64,
+                false => self.logits(predicted),
+            },
             precision: training.precision,
             gradient_checkpointing: training.gradient_checkpointing,
         });
@@ -196,12 +206,15 @@ impl Sizes<'_> {
             gradients: policy.gradients + critic,
             optimizer: policy.optimizer + 2.0 * critic,
             cache: self.generation_cache(training.num_generations),
+            packed: self.packed_in_a_step().max(self.packed(recipe.policy.eval_answers)),
             ..policy
         });
         stages.push(StagePlan {
             stage: "evaluation",
             weights: 2.0 * self.frozen(model, Precision::F32) + judge,
             cache: self.generation_cache(1),
+            // One policy after the other answers every question once for every objective.
+            packed: self.packed(recipe.evaluation.prompts.saturating_mul(self.n_objectives as usize)),
             ..StagePlan::default()
         });
         stages
@@ -209,21 +222,13 @@ impl Sizes<'_> {
 
     /// A stage that trains micro-batch by micro-batch, one per lane.
     fn training(&self, training: Training) -> StagePlan {
-        let Training {
-            stage,
-            model,
-            trained,
-            adapters,
-            tokens,
-            predicted,
-            precision,
-            gradient_checkpointing,
-        } = training;
+        let Training { stage, model, trained, adapters, tokens, logits, precision, gradient_checkpointing } =
+            training;
         let of_token = match gradient_checkpointing {
             true => self.config.checkpointed_bytes_per_token(),
             false => self.config.activation_bytes_per_token(),
         };
-        let activations = tokens * of_token + predicted * self.config.vocab_size as f64 * BYTES_PER_NUMBER;
+        let activations = tokens * of_token + logits * BYTES_PER_NUMBER;
         StagePlan {
             stage,
             // Every micro-batch rounds the layers for itself.
@@ -233,8 +238,13 @@ impl Sizes<'_> {
             // First and second moments.
             optimizer: 2.0 * trained * BYTES_PER_NUMBER,
             activations: activations.max(trained * BYTES_PER_NUMBER) * self.lanes,
-            cache: 0.0,
+            ..StagePlan::default()
         }
+    }
+
+    /// The logits that log-probabilities of so many tokens hold at once.
+    fn logits(&self, n_tokens: f64) -> f64 {
+        logits_at_once(n_tokens as usize, self.config.vocab_size, &self.device.clone().autodiff()) as f64
     }
 
     /// The bytes of a model that is not trained.
@@ -251,9 +261,23 @@ impl Sizes<'_> {
     }
 
     fn generation_cache(&self, n_samples: usize) -> f64 {
-        let rows = moslim_lm::rows_at_once(n_samples, self.lanes > 1.0) as f64;
+        let rows = rows_at_once(n_samples, self.device) as f64;
         let columns = self.prompt + self.recipe.policy.training.sampling.max_new_tokens as f64;
         rows * columns * self.config.cache_bytes_per_token() * self.lanes
+    }
+
+    /// The packed matrices while the answers of a step are written: those of the policy, unless a server has it, and those of the
+    /// reference where some prompts ask for nothing.
+    fn packed_in_a_step(&self) -> f64 {
+        let PolicyRecipe { prompts_per_step, requests, rollout_server, training, .. } = &self.recipe.policy;
+        let n_writers = usize::from(rollout_server.is_none()) + usize::from(requests.free > 0.0);
+        let n_answers = prompts_per_step.saturating_mul(training.num_generations);
+        n_writers as f64 * packed_bytes(&self.config, training.precision, n_answers, self.device)
+    }
+
+    /// The packed matrices while one policy in 32 bits writes so many answers.
+    fn packed(&self, n_answers: usize) -> f64 {
+        packed_bytes(&self.config, Precision::F32, n_answers, self.device)
     }
 }
 
@@ -276,115 +300,4 @@ fn covering(mut lengths: Vec<usize>) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: [&str; 9] = [
-        "data.sft_answers=64",
-        "data.labeled_answers=64",
-        "data.held_out_answers=20",
-        "model.hidden_size=16",
-        "model.intermediate_size=32",
-        "model.num_hidden_layers=1",
-        "model.num_attention_heads=2",
-        "model.num_key_value_heads=1",
-        "model.tie_word_embeddings=true",
-    ];
-
-    fn plan(changes: &[&str]) -> Plan {
-        let changes: Vec<String> = SMALL.iter().chain(changes).map(ToString::to_string).collect();
-        let recipe = Recipe::read("quickstart", &changes).unwrap();
-        Plan::of(&recipe, &Datasets::of(&recipe).unwrap(), &Device::flex()).unwrap()
-    }
-
-    #[test]
-    fn weights_gradients_and_moments_by_hand() {
-        let plan = plan(&[]);
-        let stages: Vec<&str> = plan.stages.iter().map(|stage| stage.stage).collect();
-        assert_eq!(stages, ["fine-tuning", "reward model", "policy", "evaluation"]);
-        let [sft, fit, policy, evaluation] = &plan.stages[..] else { panic!("four stages") };
-
-        // One layer: q 16×16, k and v 16×8, o 16×16, gate, up and down 16×32, two norms of 16; one norm of 16 at the end.
-        let of_layer = 16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32 + 2 * 16;
-        let vocabulary = (sft.weights / 4.0 - f64::from(of_layer + 16)) / 16.0;
-        assert!(vocabulary.fract() == 0.0 && vocabulary > 50.0, "{vocabulary} tokens");
-        // Twelve rows of heads: five levels, five and two.
-        let heads = 12.0 * 16.0 * 4.0;
-        assert_eq!(fit.weights, sft.weights + heads);
-        assert_eq!(policy.weights, 2.0 * sft.weights + fit.weights, "policy, reference and reward model");
-        assert_eq!(evaluation.weights, policy.weights, "start policy, policy and reward model");
-        for stage in [sft, policy] {
-            assert_eq!((stage.gradients, stage.optimizer), (sft.weights, 2.0 * sft.weights));
-        }
-        assert_eq!((fit.gradients, fit.optimizer), (fit.weights, 2.0 * fit.weights));
-        assert_eq!((evaluation.gradients, evaluation.optimizer, evaluation.activations), (0.0, 0.0, 0.0));
-        // Eight answers to each of eight prompts in a batch; one key head of 8, keys and values.
-        let columns = policy.cache / (64.0 * n_lanes(&Device::flex()) as f64 * 2.0 * 8.0 * 4.0);
-        assert!(columns.fract() == 0.0 && columns > 60.0, "{columns} columns");
-    }
-
-    #[test]
-    fn opinions_and_frozen_backbones_by_hand() {
-        let [one, models, heads, posterior] =
-            ["", "model_ensemble={members=3}", "head_ensemble={members=3}", "laplace={}"].map(|kind| {
-                match kind {
-                    "" => plan(&["reward_model.backbone=frozen"]),
-                    kind => plan(&[&format!("reward_model.uncertainty={{{kind}}}")]),
-                }
-            });
-        // Twelve rows of heads for each of two more members; a basis of 16 by 16 for each of three heads.
-        let of_heads = 12.0 * 16.0 * 4.0;
-        let more = |plan: &Plan| plan.stages[2].weights - one.stages[2].weights;
-        assert_eq!((more(&heads), more(&posterior)), (2.0 * of_heads, 3.0 * 16.0 * 16.0 * 4.0));
-        assert_eq!(more(&models), 2.0 * one.stages[1].weights);
-        assert_eq!(models.stages[1].weights, 3.0 * one.stages[1].weights);
-        assert_eq!(one.stages[1].gradients, of_heads);
-    }
-
-    #[test]
-    fn a_value_model_is_a_second_policy_in_training() {
-        let policy = |kind: &str| {
-            let changes = ["policy.algorithm=ppo".into(), format!("policy.ppo.value_model={kind}")];
-            plan(&changes.each_ref().map(String::as_str)).stages.remove(2)
-        };
-        let [of_its_own, shared, rloo] =
-            [policy("policy"), policy("shared_trunk"), plan(&[]).stages.remove(2)];
-        assert_eq!(shared, rloo);
-        assert_eq!(
-            (of_its_own.gradients, of_its_own.optimizer),
-            (2.0 * rloo.gradients, 2.0 * rloo.optimizer)
-        );
-        assert_eq!(of_its_own.weights - rloo.weights, rloo.gradients);
-    }
-
-    #[test]
-    fn adapters_spare_the_reference_and_most_of_training() {
-        let adapted = plan(&["lora.r=2", "lora.lora_alpha=4", r#"lora.target_modules=["q_proj", "v_proj"]"#]);
-        let [_, fit, policy, _] = &adapted.stages[..] else { panic!("four stages") };
-        // r · (inputs + outputs) of the two maps.
-        let adapter = f64::from(2 * (16 + 16) + 2 * (16 + 8)) * 4.0;
-        assert_eq!((policy.adapters, policy.gradients, policy.optimizer), (adapter, adapter, 2.0 * adapter));
-        assert_eq!(fit.gradients, adapter + 12.0 * 16.0 * 4.0, "heads are trained whole");
-        assert_eq!(policy.weights, plan(&[]).stages[2].weights - adapted.stages[0].weights);
-    }
-
-    #[test]
-    fn sixteen_bits_halve_what_is_frozen_and_add_a_copy_to_what_is_trained() {
-        let [whole, rounded] =
-            [plan(&[]), plan(&["reward_model.precision=bf16", "policy.training.precision=bf16"])];
-        let layer = f64::from(16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 32);
-        let lanes = n_lanes(&Device::flex()) as f64;
-        let grown = |stage: usize| rounded.stages[stage].weights - whole.stages[stage].weights;
-        assert_eq!(grown(0), 0.0);
-        assert_eq!(grown(1), 2.0 * lanes * layer);
-        assert_eq!(
-            grown(2),
-            2.0 * lanes * layer - 2.0 * 2.0 * layer,
-            "reference and reward model are rounded"
-        );
-        assert_eq!(grown(3), -2.0 * layer, "the reward model is rounded");
-        for (whole, rounded) in whole.stages.iter().zip(&rounded.stages) {
-            assert_eq!((whole.gradients, whole.optimizer), (rounded.gradients, rounded.optimizer));
-        }
-    }
-}
+mod tests;

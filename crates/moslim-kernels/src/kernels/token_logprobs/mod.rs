@@ -62,28 +62,33 @@ pub(crate) struct LogprobGradients {
     pub(crate) vocabulary: Option<Vec<f32>>,
 }
 
+/// Rows whose logits are computed together.
+///
+/// Up to 512, and at most about 32 MB of logits, but at least 64: smaller chunks would read the vocabulary matrix too often.
+fn chunk_rows(n_tokens: usize, n_vocabulary: usize) -> usize {
+    (MOST_LOGITS / n_vocabulary).clamp(64, 512).min(n_tokens)
+}
+
+/// Rows and columns of the logits that are computed again together.
+///
+/// A row's statistics are known by then, so it need not be whole.
+/// Many rows of few columns read the vocabulary matrix, and write its gradient, as seldom as can be.
+fn tile(n_tokens: usize, n_vocabulary: usize) -> [usize; 2] {
+    let rows = n_tokens.min(ROWS_OF_A_TILE.max(MOST_LOGITS / n_vocabulary)).max(1);
+    [rows, (MOST_LOGITS / rows).clamp(1, n_vocabulary)]
+}
+
+/// The logits that exist at once where they are not kept, with the backward pass or without it.
+pub(crate) fn logits_at_once(n_tokens: usize, n_vocabulary: usize, with_gradients: bool) -> usize {
+    let forward = chunk_rows(n_tokens, n_vocabulary).saturating_mul(n_vocabulary);
+    let [rows, words] = tile(n_tokens, n_vocabulary);
+    if with_gradients { forward.max(rows * words) } else { forward }
+}
+
 impl TokenLogprobs<'_> {
     fn dims(&self) -> [usize; 3] {
         let ([n_tokens, d], [_, n_vocabulary]) = (self.hidden.shape(), self.vocabulary.shape());
         [n_tokens, d, n_vocabulary]
-    }
-
-    /// Rows whose logits are computed together.
-    ///
-    /// Up to 512, and at most about 32 MB of logits, but at least 64: smaller chunks would read the vocabulary matrix too often.
-    fn chunk_rows(&self) -> usize {
-        let [n_tokens, _, n_vocabulary] = self.dims();
-        (MOST_LOGITS / n_vocabulary).clamp(64, 512).min(n_tokens)
-    }
-
-    /// Rows and columns of the logits that are computed again together.
-    ///
-    /// A row's statistics are known by then, so it need not be whole.
-    /// Many rows of few columns read the vocabulary matrix, and write its gradient, as seldom as can be.
-    fn tile(&self) -> [usize; 2] {
-        let [n_tokens, _, n_vocabulary] = self.dims();
-        let rows = n_tokens.min(ROWS_OF_A_TILE.max(MOST_LOGITS / n_vocabulary)).max(1);
-        [rows, (MOST_LOGITS / rows).clamp(1, n_vocabulary)]
     }
 
     /// Whether a vocabulary matrix is the transposed view of an embedding.
@@ -105,7 +110,7 @@ impl TokenLogprobs<'_> {
     /// Log-probabilities and entropies.
     pub(crate) fn forward(&self, keep_logits: bool) -> Statistics {
         let [n_tokens, _, n_vocabulary] = self.dims();
-        let chunk_rows = self.chunk_rows();
+        let chunk_rows = chunk_rows(n_tokens, n_vocabulary);
         // The largest first: an allocator that cut the small ones from where it lay the last time would have to find it a new place.
         let mut buffer = vec![0.0; if keep_logits { n_tokens } else { chunk_rows } * n_vocabulary];
         let mut out = vec![0.0; 2 * n_tokens];
@@ -137,8 +142,11 @@ impl TokenLogprobs<'_> {
         kept_logits: Option<Vec<f32>>,
         wanted: Wanted,
     ) -> LogprobGradients {
-        let [_, _, n_vocabulary] = self.dims();
-        let tile = if kept_logits.is_some() { [self.chunk_rows(), n_vocabulary] } else { self.tile() };
+        let [n_tokens, _, n_vocabulary] = self.dims();
+        let tile = match kept_logits {
+            Some(_) => [chunk_rows(n_tokens, n_vocabulary), n_vocabulary],
+            None => tile(n_tokens, n_vocabulary),
+        };
         self.backward_by(tile, upstream, kept_logits, wanted)
     }
 
@@ -239,7 +247,7 @@ mod tests {
                 tokens: &tokens,
                 inverse_temperature: 0.7,
             };
-            assert!(operation.chunk_rows() < n_tokens, "more than one chunk");
+            assert!(chunk_rows(n_tokens, n_vocabulary) < n_tokens, "more than one chunk");
             let (kept, recomputed) = (operation.forward(true), operation.forward(false));
             assert_eq!(kept.out, recomputed.out);
             let upstream = Upstream { out: &kept.out, logsumexp: &kept.logsumexp, gradient: &gradient };
@@ -250,7 +258,7 @@ mod tests {
             assert_eq!(from_kept.hidden, from_recomputed.hidden);
             assert_eq!(from_kept.vocabulary, from_recomputed.vocabulary);
             let from_kept = operation.backward(&upstream, kept.logits, both);
-            for tile in [operation.tile(), [250, 64], [1000, 7], [1, 301]] {
+            for tile in [tile(n_tokens, n_vocabulary), [250, 64], [1000, 7], [1, 301]] {
                 let by_tiles = operation.backward_by(tile, &upstream, None, both);
                 for (kept, recomputed) in
                     [(&from_kept.hidden, by_tiles.hidden), (&from_kept.vocabulary, by_tiles.vocabulary)]
@@ -266,21 +274,16 @@ mod tests {
 
     #[test]
     fn tiles_hold_what_fits_and_many_rows() {
-        let tile = |n_tokens: usize, n_vocabulary: usize| {
-            let (hidden, vocabulary) = (vec![0.0; n_tokens], vec![0.0; n_vocabulary]);
-            let operation = TokenLogprobs {
-                hidden: Matrix::row_major(&hidden, [n_tokens, 1]),
-                vocabulary: Matrix::row_major(&vocabulary, [1, n_vocabulary]),
-                tokens: &[],
-                inverse_temperature: 1.0,
-            };
-            operation.tile()
-        };
         assert_eq!(tile(2048, 151_936), [2048, 4096]);
         assert_eq!(tile(100_000, 151_936), [2048, 4096]);
         assert_eq!(tile(128, 151_936), [128, 65_536]);
         assert_eq!(tile(100_000, 1024), [8192, 1024]);
         assert_eq!(tile(10, 20), [10, 20]);
+        // Two million words leave room for fewer rows than are read at least; the tiles of a backward pass stay as large.
+        assert_eq!(logits_at_once(2048, 1 << 21, false), 64 << 21);
+        assert_eq!(logits_at_once(2048, 1 << 15, false), 256 << 15);
+        assert_eq!(logits_at_once(2048, 1 << 13, false), 512 << 13);
+        assert_eq!(logits_at_once(2048, 1 << 13, true), 1024 << 13);
     }
 
     /// Two classes with logits ln 3 and 0: probabilities 3/4 and 1/4.

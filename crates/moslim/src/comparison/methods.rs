@@ -51,7 +51,8 @@ pub(super) fn tables(method: MethodName) -> &'static [&'static str] {
         MethodName::Ric => &["ric", "fine_tuning"],
         MethodName::Cpo => &["cpo", "fine_tuning", "preference_tuning"],
         MethodName::Modpo => &["modpo", "preference_tuning"],
-        MethodName::RejectionSampling | MethodName::Dpa => &["rejection_sampling", "fine_tuning"],
+        MethodName::RejectionSampling => &["rejection_sampling", "fine_tuning"],
+        MethodName::Dpa => &["dpa", "fine_tuning"],
         MethodName::SteerLm2 => &["steerlm2", "fine_tuning"],
     }
 }

@@ -62,9 +62,12 @@ pub struct ComparisonRecipe {
     /// Settings of MODPO.
     #[serde(default)]
     pub modpo: ModpoRecipe,
-    /// Settings of rejection sampling, and of DPA, which is made of it.
+    /// Settings of rejection sampling.
     #[serde(default)]
     pub rejection_sampling: RejectionSamplingRecipe,
+    /// Settings of DPA, which is rejection sampling along directions.
+    #[serde(default = "RejectionSamplingRecipe::of_dpa")]
+    pub dpa: RejectionSamplingRecipe,
     /// Settings of SteerLM 2.0.
     #[serde(default)]
     pub steerlm2: SteerLm2Recipe,
@@ -117,9 +120,11 @@ impl ComparisonRecipe {
         positive("cpo.beta", self.cpo.beta)?;
         share("cpo.free", self.cpo.free)?;
         positive("modpo.beta", self.modpo.beta)?;
-        at_least_one("rejection_sampling.rounds", self.rejection_sampling.rounds)?;
-        positive("rejection_sampling.num_train_epochs", self.rejection_sampling.num_train_epochs)?;
-        share("rejection_sampling.older_share", self.rejection_sampling.older_share)?;
+        for (table, sampling) in [("rejection_sampling", &self.rejection_sampling), ("dpa", &self.dpa)] {
+            at_least_one(&format!("{table}.rounds"), sampling.rounds)?;
+            positive(&format!("{table}.num_train_epochs"), sampling.num_train_epochs)?;
+            share(&format!("{table}.older_share"), sampling.older_share)?;
+        }
         share("steerlm2.first_share", self.steerlm2.first_share)
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::comparison) fn instruction_words(objectives: &[&str]) -> Vec<Strin
 pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<dyn Dial + 'a>, Error> {
     let ground = shop.ground;
     let mut rng = ground.run.rng(Purpose::Requests);
-    let policy = rounds(shop, samples, |shop, policy, n_prompts, per_prompt| {
+    let policy = rounds(shop, &ground.recipe.dpa, samples, |shop, policy, n_prompts, per_prompt| {
         let questions = shop.questions(n_prompts).into_iter();
         let asked = questions.map(|prompt| Ok((prompt, Direction::draw(ground.n_objectives(), &mut rng)?)));
         let asked: Vec<(&Prompt, Direction)> = asked.collect::<Result<_, Error>>()?;

@@ -7,7 +7,7 @@ use moslim_lm::CausalLm;
 use super::super::dial::{Asked, Dial, OnePolicy, Takes};
 use super::super::workshop::{Answer, Example, REWARD, Workshop};
 use crate::run::Purpose;
-use crate::{Error, TuningRecipe};
+use crate::{Error, RejectionSamplingRecipe, TuningRecipe};
 
 pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<dyn Dial + 'a>, Error> {
     let ground = shop.ground;
@@ -22,19 +22,20 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
             return request;
         }
     };
-    let policy = rounds(shop, samples, |shop, policy, n_prompts, per_prompt| {
-        let asked: Vec<(&Prompt, Request)> =
-            shop.questions(n_prompts).into_iter().map(|prompt| (prompt, request())).collect();
-        let prompts =
-            asked.iter().map(|(prompt, request)| Ok((*prompt, ground.start.encode(prompt, request)?)));
-        let prompts: Vec<(&Prompt, Vec<u32>)> = prompts.collect::<Result<_, Error>>()?;
-        let answers = shop.answers(policy, &prompts, per_prompt)?;
-        let texts: Vec<(&Prompt, &str)> =
-            answers.iter().map(|answer| (answer.prompt, answer.text.as_str())).collect();
-        let requests: Vec<&Request> = (0..answers.len()).map(|row| &asked[row / per_prompt].1).collect();
-        let scores = shop.timed(REWARD, |_| reward.score_texts(&texts, &requests))?;
-        Ok(Round { prompts, answers, scores })
-    })?;
+    let policy =
+        rounds(shop, &ground.recipe.rejection_sampling, samples, |shop, policy, n_prompts, per_prompt| {
+            let asked: Vec<(&Prompt, Request)> =
+                shop.questions(n_prompts).into_iter().map(|prompt| (prompt, request())).collect();
+            let prompts =
+                asked.iter().map(|(prompt, request)| Ok((*prompt, ground.start.encode(prompt, request)?)));
+            let prompts: Vec<(&Prompt, Vec<u32>)> = prompts.collect::<Result<_, Error>>()?;
+            let answers = shop.answers(policy, &prompts, per_prompt)?;
+            let texts: Vec<(&Prompt, &str)> =
+                answers.iter().map(|answer| (answer.prompt, answer.text.as_str())).collect();
+            let requests: Vec<&Request> = (0..answers.len()).map(|row| &asked[row / per_prompt].1).collect();
+            let scores = shop.timed(REWARD, |_| reward.score_texts(&texts, &requests))?;
+            Ok(Round { prompts, answers, scores })
+        })?;
     let wording = Box::new(|asked: &Asked, prompt: &_| ground.start.encode(prompt, asked.levels()));
     Ok(Box::new(OnePolicy { takes: Takes::Levels, policy, wording }))
 }
@@ -49,11 +50,11 @@ pub(super) struct Round<'a> {
 /// Samples with the policy as it is, keeps the best, fine-tunes on them, and so on, until the samples are spent.
 pub(super) fn rounds<'a>(
     shop: &mut Workshop<'a>,
+    recipe: &RejectionSamplingRecipe,
     samples: usize,
     mut round: impl FnMut(&mut Workshop<'a>, &CausalLm, usize, usize) -> Result<Round<'a>, Error>,
 ) -> Result<CausalLm, Error> {
     let ground = shop.ground;
-    let recipe = &ground.recipe.rejection_sampling;
     let num_train_epochs = recipe.num_train_epochs;
     let tuning = TuningRecipe { num_train_epochs, ..ground.recipe.fine_tuning.clone() };
     let per_prompt = ground.run.recipe.policy.training.num_generations;

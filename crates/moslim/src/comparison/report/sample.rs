@@ -52,6 +52,7 @@ impl Sample {
             cpo: CpoRecipe::default(),
             modpo: ModpoRecipe::default(),
             rejection_sampling: RejectionSamplingRecipe::default(),
+            dpa: RejectionSamplingRecipe::default(),
             steerlm2: SteerLm2Recipe::default(),
         });
         let objectives = ["helpfulness", "honesty"].map(|name| Objective::with_scale(name, 1, 3));

@@ -157,9 +157,9 @@ impl Default for ModpoRecipe {
     }
 }
 
-/// Settings of rejection sampling and DPA.
+/// Settings of rejection sampling, and of DPA.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct RejectionSamplingRecipe {
     /// Rounds, among which the samples are divided.
     pub rounds: usize,
@@ -174,6 +174,13 @@ pub struct RejectionSamplingRecipe {
 impl Default for RejectionSamplingRecipe {
     fn default() -> Self {
         Self { rounds: 20, selection: Selection::Local, num_train_epochs: 4.0, older_share: 0.0 }
+    }
+}
+
+impl RejectionSamplingRecipe {
+    /// DPA's four rounds; in as many as rejection sampling it would leave the judge behind.
+    pub(super) fn of_dpa() -> Self {
+        Self { rounds: 4, num_train_epochs: 1.0, ..Self::default() }
     }
 }
 

@@ -263,7 +263,7 @@ impl Run {
     }
 
     /// The same run as a part of what was begun by another command in another folder.
-    pub(crate) fn as_part_of(self, command: &'static str, folder: &Path) -> Self {
+    pub(crate) fn part_of(self, command: &'static str, folder: &Path) -> Self {
         Self { whole: Whole { command, folder: folder.into() }, ..self }
     }
 

@@ -52,7 +52,7 @@ impl Seed {
             true => Run::resume(&folder, &comparison.changes, surroundings)?,
             false => Run::new(recipe.clone(), &folder, surroundings)?,
         };
-        let run = run.as_part_of("compare", &comparison.folder);
+        let run = run.part_of("compare", &comparison.folder);
         for contender in contenders {
             Plan::of(&contender.recipe, &datasets, &run.device)?.check(available, false)?;
         }

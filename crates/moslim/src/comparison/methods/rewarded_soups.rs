@@ -13,14 +13,14 @@ use crate::Error;
 /// Policies of one start, ready to be mixed: their weights, or their adapters on one base.
 pub(super) enum Soup {
     Weights(RewardedSoup),
-    Adapters(LoraSoup),
+    Adapters(Box<LoraSoup>),
 }
 
 impl Soup {
     pub(super) fn of(ground: &Ground<'_>, policies: Vec<CausalLm>) -> Result<Self, Error> {
         Ok(match ground.run.recipe.lora {
             None => Self::Weights(RewardedSoup::new(policies)?),
-            Some(_) => Self::Adapters(LoraSoup::new(&policies, ground.recipe.rewarded_soups.mode)?),
+            Some(_) => Self::Adapters(Box::new(LoraSoup::new(&policies, ground.recipe.rewarded_soups.mode)?)),
         })
     }
 

@@ -11,8 +11,8 @@ use crate::comparison::measured::{
 };
 use crate::{
     BudgetName, ComparisonRecipe, CpoRecipe, LevelsOfWeights, MethodName, ModpoRecipe, MorlhfRecipe,
-    PersonalizedRecipe, Recipe, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe, RicRecipe,
-    SteerLm2Recipe, TuningRecipe,
+    MoslimRecipe, PersonalizedRecipe, Recipe, RejectionSamplingRecipe, RewardModels, RewardedSoupsRecipe,
+    RicRecipe, SteerLm2Recipe, TuningRecipe,
 };
 
 /// What a [`Compared`] borrows.

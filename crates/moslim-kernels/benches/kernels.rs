@@ -68,16 +68,19 @@ fn rms_norm(criterion: &mut Criterion) {
     }
 }
 
-/// Few rows by the matrix of a layer: packed before against an ordinary product.
+/// Few rows by the matrix of a layer, or by a transposed view as of a tied embedding: packed before against an ordinary product.
 fn few_rows(criterion: &mut Criterion) {
     let device = Device::flex();
     let mut group = criterion.benchmark_group("few_rows");
-    for [inner, columns] in [[256, 688], [512, 1376], [1376, 512]] {
-        let matrix = random([inner, columns], &device);
+    let sizes = [[96, 256], [256, 688], [512, 1376], [768, 2048], [768, 32_000]];
+    let matrices = sizes.map(|size| (size, "", random(size, &device)));
+    let views =
+        sizes.map(|size @ [inner, columns]| (size, "/view", random([columns, inner], &device).transpose()));
+    for ([inner, columns], order, matrix) in matrices.into_iter().chain(views) {
         let packed = moslim_kernels::PackedMatrix::new(&matrix).expect("it is on the CPU");
-        for rows in [1, 8, 16, 32, 64] {
+        for rows in [1, 4, 8, 16, 32, 64] {
             let x = random([rows, inner], &device);
-            let shape = format!("{rows}x{inner}x{columns}");
+            let shape = format!("{rows}x{inner}x{columns}{order}");
             group.bench_function(BenchmarkId::new("packed", &shape), |bencher| {
                 bencher.iter(|| packed.product(&x).expect("few rows"))
             });

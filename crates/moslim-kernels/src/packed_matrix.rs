@@ -9,7 +9,7 @@ use crate::{flex, kernels::panels::Panels};
 
 /// A copy of a matrix in the order in which a product with few rows reads it, for writing token after token with the same weights.
 ///
-/// It exists where it makes such products faster, which is on the CPU, and carries no gradients.
+/// It exists where it can make such products faster, which is on the CPU, and carries no gradients.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -29,7 +29,7 @@ pub struct PackedMatrix {
     never: std::convert::Infallible,
 }
 
-/// With more rows, an ordinary product is as fast.
+/// With more rows there is little left to gain; the crate's README has what was measured.
 #[cfg(feature = "flex")]
 const MOST_ROWS: usize = 64;
 
@@ -48,7 +48,7 @@ impl PackedMatrix {
         }
     }
 
-    /// `x · matrix`; `None` where an ordinary product is as good, or `x` is tracked by autodiff.
+    /// `x · matrix`; `None` for more than 64 rows, or if `x` is tracked by autodiff.
     ///
     /// # Shapes
     /// - `x`: `[rows, inner]`, returns: `[rows, columns]`

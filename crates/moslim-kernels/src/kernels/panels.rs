@@ -10,7 +10,7 @@ const WIDTH: usize = 32;
 
 /// `[inner, columns]` as panels of `[inner, WIDTH]`, the last one filled up with zeros.
 ///
-/// An ordinary product turns its second operand so every time, which costs as much as a few rows' arithmetic.
+/// An ordinary product reads rows that are far apart, or turns a transposed view so every time.
 #[derive(Debug)]
 pub(crate) struct Panels {
     data: Vec<f32>,

@@ -1,6 +1,8 @@
 //! A comparison with one seed: its start policy and reward model, and every method on them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use moslim_data::ObjectiveSchema;
 use moslim_lm::read_json;
@@ -15,7 +17,9 @@ use crate::checkpoints::Settings;
 use crate::evaluation::{Judge, head_reports};
 use crate::run::{Base, RECIPE};
 use crate::stages::{prepare, read_start, with_fitting_held_out};
-use crate::{Available, ComparisonRecipe, Datasets, Error, MethodName, Plan, Recipe, RewardModels, Run};
+use crate::{
+    Available, ComparisonRecipe, Datasets, Error, MethodName, Plan, Recipe, RewardModels, Run, Surroundings,
+};
 
 /// The file of a method's measurement, and of what all methods with a seed share.
 const MEASURED: &str = "measured.json";
@@ -47,11 +51,13 @@ impl Seed {
         let folder = comparison.folder.join("seeds").join(seed.to_string());
         let recipe = comparison.recipe.with(&[format!("seed={seed}")])?;
         let datasets = Datasets::of(&recipe)?;
-        let surroundings = comparison.surroundings.clone();
-        let run = match comparison.resume && folder.join(RECIPE).exists() {
-            true => Run::resume(&folder, &comparison.changes, surroundings)?,
-            false => Run::new(recipe.clone(), &folder, surroundings)?,
-        };
+        let run = when_free(comparison, seed, || {
+            let surroundings = comparison.surroundings.clone();
+            match comparison.resume && folder.join(RECIPE).exists() {
+                true => Run::resume(&folder, &comparison.changes, surroundings),
+                false => Run::new(recipe.clone(), &folder, surroundings),
+            }
+        })?;
         let run = run.part_of("compare", &comparison.folder);
         for contender in contenders {
             Plan::of(&contender.recipe, &datasets, &run.device)?.check(available, false)?;
@@ -137,7 +143,11 @@ impl Seed {
         }
         let recipe = contender.recipe.with(&[format!("seed={}", self.number())])?;
         let settings = settings(&recipe, contender.method, &self.datasets);
-        let run = self.base.fork(recipe, &folder)?;
+        let run = match self.base.fork(recipe, &folder) {
+            // Another program measures it.
+            Err(Error::Locked(_)) if !is_chosen => return Ok(None),
+            run => run?,
+        };
         if run.resume && run.is_done(STAGE, &settings)? {
             return Ok(Some(read_json(&folder.join(MEASURED))?));
         }
@@ -165,6 +175,31 @@ impl Seed {
         run.write(MEASURED, &json(&measured))?;
         run.note_done(STAGE, &self.datasets.files, settings)?;
         Ok(Some(measured))
+    }
+}
+
+/// How often it is looked whether another program is done.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Begins the base run, as soon as no other program of the comparison prepares it.
+fn when_free(
+    comparison: &Comparison,
+    seed: u64,
+    begin: impl Fn() -> Result<Run, Error>,
+) -> Result<Run, Error> {
+    let Surroundings { progress, interrupted, .. } = &comparison.surroundings;
+    let mut is_told = false;
+    loop {
+        match begin() {
+            Err(Error::Locked(_)) if !interrupted.load(Ordering::Relaxed) => {
+                if !is_told {
+                    progress.say(&format!("seed {seed}: waiting for another program that prepares it"));
+                    is_told = true;
+                }
+                std::thread::sleep(PATIENCE);
+            }
+            begun => return begun,
+        }
     }
 }
 

@@ -137,6 +137,25 @@ fn adapters_are_mixed_and_pairs_of_objectives_compared_on_other_budgets() {
 }
 
 #[test]
+fn several_programs_work_on_one_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    assert_success(&tiny_compare(&out, &[]).args(["--only", "moslim"]).output().unwrap());
+    let methods = ["morlhf", "ric", "dpa"];
+    let started = methods.map(|method| {
+        let mut command = command(&["compare", "--quiet", "--only", method, "--resume"]);
+        command.arg(&out).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    for program in started {
+        assert_success(&program.wait_with_output().unwrap());
+    }
+    // A report is of what was there when it was written; nothing is trained for this one.
+    assert_success(&moslim(&["compare", "--quiet", "--only", "moslim", "--resume", out.to_str().unwrap()]));
+    let found: Vec<String> = results(&out)["methods"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(found, ["moslim", "morlhf", "ric", "dpa"]);
+}
+
+#[test]
 fn what_cannot_be_compared_is_told_before_anything_is_trained() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("comparison");

@@ -111,9 +111,9 @@ impl Comparison {
             });
         }
         match Datasets::of(&self.recipe)?.schema.len() {
-            0 | 1 => Err(Error::Unusable {
+            n @ (0 | 1) => Err(Error::Unusable {
                 place: "objectives".into(),
-                found: "1".into(),
+                found: n.to_string(),
                 expected: "at least 2, or there is nothing to weigh".into(),
             }),
             _ => Ok(()),

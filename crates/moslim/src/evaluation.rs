@@ -19,7 +19,7 @@ use crate::{Datasets, Error, PolicyFolder, Run};
 
 pub use judge::{Opinion, agreement, measure_heads, measure_pairs};
 
-pub(crate) use asking::{Asking, requests};
+pub(crate) use asking::{Asking, as_request, requests};
 use asking::{Measured, measure, measure_briefly};
 pub(crate) use judge::{Judge, head_reports};
 

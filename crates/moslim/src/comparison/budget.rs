@@ -1,10 +1,9 @@
 //! How many samples a method may take under a budget.
 
 use moslim_eval::pareto::hypervolume;
-use moslim_eval::stats::mean;
 
 use super::Contender;
-use super::measured::Measured;
+use super::measured::{Measured, column_means};
 use super::seed::Seed;
 use crate::{BudgetName, Error, Recipe};
 
@@ -36,16 +35,10 @@ pub(super) fn samples_of(recipe: &Recipe) -> usize {
 impl Measured {
     /// The hypervolume over the origin of the means by the judge.
     pub(super) fn hypervolume(&self) -> f64 {
-        let points: Vec<Vec<f64>> = self.points.iter().map(|point| means(&point.gold)).collect();
+        let points: Vec<Vec<f64>> = self.points.iter().map(|point| column_means(&point.gold)).collect();
         let origin = vec![0.0; points.first().map_or(0, Vec::len)];
         hypervolume(&points, &origin).unwrap_or(f64::NAN)
     }
-}
-
-/// The mean of every column.
-fn means(rows: &[Vec<f64>]) -> Vec<f64> {
-    let n = rows.first().map_or(0, Vec::len);
-    (0..n).map(|column| mean(&rows.iter().map(|row| row[column]).collect::<Vec<_>>())).collect()
 }
 
 impl Seed {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use moslim_data::Level;
 use moslim_eval::controllability::Judged;
+use moslim_eval::stats::mean;
 use serde::{Deserialize, Serialize};
 
 use crate::BudgetName;
@@ -137,4 +138,10 @@ pub(crate) struct Outcome {
     pub measured: Vec<Measured>,
     /// Under [`BudgetName::Quality`], whether the hypervolume was reached with every seed.
     pub reached: bool,
+}
+
+/// The mean of every column, such as the means over prompts of a point's levels.
+pub(crate) fn column_means(rows: &[Vec<f64>]) -> Vec<f64> {
+    let n = rows.first().map_or(0, Vec::len);
+    (0..n).map(|column| mean(&rows.iter().map(|row| row[column]).collect::<Vec<_>>())).collect()
 }

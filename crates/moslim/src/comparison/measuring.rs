@@ -11,13 +11,18 @@ use moslim_lm::{CausalLm, Exchange, Generated, TokenRng, generate, in_parallel, 
 use super::curve::Curves;
 use super::dial::{Asked, Dial, Takes, levels_of};
 use super::ground::Ground;
-use super::measured::{AskedAnswer, Control, Point, ShownAnswer};
-use crate::evaluation::{Asking, Judge, requests};
+use super::measured::{AskedAnswer, Control, Point, ShownAnswer, column_means};
+use crate::evaluation::{Asking, Judge, as_request, requests};
 use crate::run::Purpose;
 use crate::{Datasets, Error};
 
 /// Questions of training on which it is looked up what to ask for.
 const LOOKED_AT: usize = 200;
+
+/// Streams of random numbers, of which every policy that answers requests for levels has two of its own.
+const POINT_STREAM: u64 = 0;
+const LOOKED_AT_STREAM: u64 = 1;
+const CONTROL_STREAMS: u64 = 2;
 
 /// Answers of a point that the report shows.
 const SHOWN: usize = 4;
@@ -33,13 +38,18 @@ pub(super) struct Measuring<'a> {
     pub held_out: &'a Datasets,
 }
 
-/// Answers to questions, in their order.
-struct Answered {
+/// One answer to every question, in their order.
+struct Answered<'p> {
+    prompts: Vec<&'p Prompt>,
+    answers: Vec<Generated>,
     texts: Vec<String>,
-    /// By the judge. `[n_prompts][n_objectives]`
-    levels: Vec<Vec<Level>>,
-    kl: f64,
-    mean_length: f64,
+}
+
+impl Answered<'_> {
+    /// Questions with what was answered.
+    fn pairs(&self) -> Vec<(&Prompt, &str)> {
+        self.prompts.iter().copied().zip(self.texts.iter().map(String::as_str)).collect()
+    }
 }
 
 /// What was measured of a method.
@@ -125,20 +135,10 @@ impl Measuring<'_> {
         let ground = self.ground;
         let prompts: Vec<&Prompt> = ground.prompts.iter().copied().take(LOOKED_AT).collect();
         let reads = prompts.iter().map(|prompt| dial.prompt(asked, prompt)).collect::<Result<Vec<_>, _>>()?;
-        let policy = dial.policy(asked)?.valid().merged();
-        let rng = TokenRng::new(ground.run.seed(Purpose::Evaluation), 1);
-        let sampling = ground.run.recipe.policy.training.sampling;
-        let lm = &ground.start.lm;
-        let answers = generate(&policy, &reads, 1, &sampling, &lm.stops(), &rng);
-        let texts = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
-        let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
-        let pairs: Vec<(&Prompt, &str)> =
-            prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
-        let judged = ground.judgement.classify(&pairs)?;
+        let answered = self.answered(&dial.policy(asked)?, prompts, &reads, LOOKED_AT_STREAM)?;
+        let judged = ground.judgement.classify(&answered.pairs())?;
         let rewards: Vec<Vec<f64>> = judged.iter().map(|answer| ground.rewards(answer)).collect();
-        Ok((0..ground.n_objectives())
-            .map(|objective| mean(&rewards.iter().map(|rewards| rewards[objective]).collect::<Vec<_>>()))
-            .collect())
+        Ok(column_means(&rewards))
     }
 
     fn point(
@@ -149,74 +149,66 @@ impl Measuring<'_> {
         words: String,
         prompts: &[&Prompt],
     ) -> Result<(Point, Vec<Vec<Level>>), Error> {
-        let policy = dial.policy(asked)?;
         let reads = prompts.iter().map(|prompt| dial.prompt(asked, prompt)).collect::<Result<Vec<_>, _>>()?;
-        let answered = self.answered(&policy, prompts, &reads, 0)?;
-        self.as_point(answered, weights.as_slice().to_vec(), words, prompts)
+        let answered = self.answered(&dial.policy(asked)?, prompts.to_vec(), &reads, POINT_STREAM)?;
+        self.as_point(&answered, weights.as_slice().to_vec(), words)
     }
 
     /// The start policy, which is asked for nothing.
     pub(super) fn start(&self) -> Result<Point, Error> {
         let prompts: Vec<&Prompt> = self.held_out.held_out_prompts.iter().collect();
         let reads = prompts.iter().map(|prompt| self.ground.plain(prompt)).collect::<Result<Vec<_>, _>>()?;
-        let answered = self.answered(&self.ground.start.lm.model, &prompts, &reads, 0)?;
-        Ok(self.as_point(answered, vec![], "nothing".into(), &prompts)?.0)
+        let answered = self.answered(&self.ground.start.lm.model, prompts, &reads, POINT_STREAM)?;
+        Ok(self.as_point(&answered, vec![], "nothing".into())?.0)
     }
 
     fn as_point(
         &self,
-        answered: Answered,
+        answered: &Answered<'_>,
         weights: Vec<f64>,
         asked: String,
-        prompts: &[&Prompt],
     ) -> Result<(Point, Vec<Vec<Level>>), Error> {
-        let Answered { texts, levels, kl, mean_length } = answered;
-        let pairs: Vec<(&Prompt, &str)> =
-            prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
-        let judged = self.ground.judgement.classify(&pairs)?;
+        let ground = self.ground;
+        let Answered { prompts, answers, texts } = answered;
+        let levels = self.judge.levels(&answered.pairs())?;
+        let judged = ground.judgement.classify(&answered.pairs())?;
         let shown = (0..prompts.len().min(SHOWN)).map(|row| ShownAnswer {
             question: prompts[row].to_string(),
             response: texts[row].clone(),
             levels: levels[row].clone(),
         });
+        let lengths: Vec<f64> = answers.iter().map(|answer| answer.tokens.len() as f64).collect();
         let point = Point {
             weights,
             asked,
-            gold: levels.iter().map(|levels| self.ground.shares(levels)).collect(),
-            proxy: judged.iter().map(|answer| self.ground.rewards(answer)).collect(),
-            kl,
-            mean_length,
+            gold: levels.iter().map(|levels| ground.shares(levels)).collect(),
+            proxy: judged.iter().map(|answer| ground.rewards(answer)).collect(),
+            kl: self.divergence(answered)?,
+            mean_length: mean(&lengths),
             answers: shown.collect(),
         };
         Ok((point, levels))
     }
 
-    /// One answer to every prompt.
-    fn answered(
+    /// One answer of a policy to every prompt, given with what it reads.
+    fn answered<'p>(
         &self,
         policy: &CausalLm,
-        prompts: &[&Prompt],
+        prompts: Vec<&'p Prompt>,
         reads: &[Vec<u32>],
         stream: u64,
-    ) -> Result<Answered, Error> {
+    ) -> Result<Answered<'p>, Error> {
         let ground = self.ground;
         let lm = &ground.start.lm;
         let sampling = ground.run.recipe.policy.training.sampling;
         let rng = TokenRng::new(ground.run.seed(Purpose::Evaluation), stream);
-        let policy = policy.valid().merged();
-        let answers = generate(&policy, reads, 1, &sampling, &lm.stops(), &rng);
-        let decoded = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
-        let texts: Vec<String> = decoded.collect::<Result<_, _>>()?;
-        let pairs: Vec<(&Prompt, &str)> =
-            prompts.iter().copied().zip(texts.iter().map(String::as_str)).collect();
-        let levels = self.judge.levels(&pairs)?;
-        let lengths: Vec<f64> = answers.iter().map(|answer| answer.tokens.len() as f64).collect();
-        let kl = self.divergence(prompts, &answers, sampling.temperature)?;
-        Ok(Answered { kl, mean_length: mean(&lengths), levels, texts })
+        let answers = generate(&policy.valid().merged(), reads, 1, &sampling, &lm.stops(), &rng);
+        let texts = answers.iter().map(|answer| lm.tokenizer.decode(&answer.tokens));
+        Ok(Answered { texts: texts.collect::<Result<_, _>>()?, prompts, answers })
     }
 
     /// The mean of `log π(y|x, asked) − log π_start(y|x)` over the answers, in nats.
-    fn divergence(&self, prompts: &[&Prompt], answers: &[Generated], temperature: f64) -> Result<f64, Error> {
+    fn divergence(&self, Answered { prompts, answers, .. }: &Answered<'_>) -> Result<f64, Error> {
         let start = self.ground.start.lm.model.valid();
         let plain = prompts.iter().map(|prompt| self.ground.plain(prompt));
         let plain: Vec<Vec<u32>> = plain.collect::<Result<_, _>>()?;
@@ -226,7 +218,10 @@ impl Measuring<'_> {
             .map(|(prompt, answer)| Exchange { prompt, response: &answer.tokens })
             .collect();
         // Temperature 0 takes the most probable token of the distribution at 1.
-        let temperature = if temperature > 0.0 { temperature } else { 1.0 };
+        let temperature = match self.ground.run.recipe.policy.training.sampling.temperature {
+            temperature if temperature > 0.0 => temperature,
+            _ => 1.0,
+        };
         let of_batch = |batch: &[Exchange<'_>]| -> Vec<f64> {
             let logprobs = response_logprobs(&start, batch, temperature).logprobs.sum_dim(1);
             logprobs.into_data().iter::<f64>().collect()
@@ -259,9 +254,6 @@ impl Measuring<'_> {
     ) -> Result<Vec<AskedAnswer>, Error> {
         let ground = self.ground;
         let asked = requests(self.held_out, asking, &mut ground.run.rng(Purpose::Evaluation));
-        let as_request = |levels: &[Option<Level>]| Request {
-            levels: levels.iter().map(|level| level.map(|level| level as f64)).collect(),
-        };
         let achieved: Vec<Vec<Level>> = match curves {
             Some(curves) => asked
                 .iter()
@@ -285,8 +277,7 @@ impl Measuring<'_> {
     ) -> Result<Vec<Vec<Level>>, Error> {
         let mut of_policy: BTreeMap<String, Vec<(usize, Asked)>> = BTreeMap::new();
         for (row, (_, levels)) in asked.iter().enumerate() {
-            let levels = levels.iter().map(|level| level.map(|level| level as f64)).collect();
-            let request = Asked::Levels(Request { levels });
+            let request = Asked::Levels(as_request(levels));
             of_policy.entry(dial.which(&request)?).or_default().push((row, request));
         }
         let mut achieved = vec![vec![]; asked.len()];
@@ -295,9 +286,9 @@ impl Measuring<'_> {
                 rows.iter().map(|(row, _)| &self.held_out.held_out_prompts[asked[*row].0]).collect();
             let reads = rows.iter().zip(&prompts).map(|((_, request), prompt)| dial.prompt(request, prompt));
             let reads: Vec<Vec<u32>> = reads.collect::<Result<_, _>>()?;
-            let stream = 2 + asking as u64 + 2 * policy as u64;
-            let answered = self.answered(&dial.policy(&rows[0].1)?, &prompts, &reads, stream)?;
-            for ((row, _), levels) in rows.iter().zip(answered.levels) {
+            let stream = CONTROL_STREAMS + asking as u64 + 2 * policy as u64;
+            let answered = self.answered(&dial.policy(&rows[0].1)?, prompts, &reads, stream)?;
+            for ((row, _), levels) in rows.iter().zip(self.judge.levels(&answered.pairs())?) {
                 achieved[*row] = levels;
             }
         }

@@ -14,6 +14,7 @@ use moslim_reward_mapping::ClassProbabilities;
 use super::ground::Ground;
 use super::measured::Cost;
 use crate::run::Purpose;
+use crate::stages::ORDINARY_ANSWERS;
 use crate::{Error, Recipe};
 
 pub(super) use self::bill::{GENERATE, REFERENCE, REWARD, UPDATE};
@@ -45,9 +46,6 @@ pub(super) struct Pool<'a> {
     pub answers: Vec<Answer<'a>>,
     pub probabilities: Vec<ClassProbabilities>,
 }
-
-/// Answers to ordinary questions that rewards are normalised with.
-const ORDINARY_ANSWERS: usize = 512;
 
 impl<'a> Workshop<'a> {
     pub(super) fn new(ground: &'a Ground<'a>) -> Self {

@@ -121,6 +121,11 @@ pub(crate) fn requests(
     requests
 }
 
+/// The request for levels.
+pub(crate) fn as_request(levels: &[Option<Level>]) -> Request {
+    Request { levels: levels.iter().map(|level| level.map(|level| level as f64)).collect() }
+}
+
 fn control(
     run: &Run,
     datasets: &Datasets,
@@ -131,9 +136,6 @@ fn control(
     params: &SamplingParams,
 ) -> Result<Control, Error> {
     let asked = requests(datasets, asking, &mut run.rng(Purpose::Evaluation));
-    let as_request = |levels: &[Option<Level>]| Request {
-        levels: levels.iter().map(|level| level.map(|level| level as f64)).collect(),
-    };
     let requests: Vec<Request> = asked.iter().map(|(_, levels)| as_request(levels)).collect();
     let questions: Vec<&Prompt> =
         asked.iter().map(|(number, _)| &datasets.held_out_prompts[*number]).collect();

@@ -80,13 +80,14 @@ impl<R: Reward> Morlhf<R> {
         &self.running
     }
 
-    /// The same with running statistics of a checkpoint.
+    /// Goes on with the running statistics of a checkpoint.
     ///
     /// # Errors
     /// If there is not one per objective.
-    pub fn with_running(self, running: Vec<RunningMeanStd>) -> Result<Self, BaselineError> {
+    pub fn set_running(&mut self, running: Vec<RunningMeanStd>) -> Result<(), BaselineError> {
         check_length("statistics", running.len(), self.running.len())?;
-        Ok(Self { running, ..self })
+        self.running = running;
+        Ok(())
     }
 
     /// The reward of every objective, normalised. `[n_objectives][n_answers]`
@@ -234,9 +235,10 @@ mod tests {
         // 0, 1, then 0, 1, 2, 3: mean 7/6.
         let statistics = MeanStd::of(&[0.0, 1.0, 0.0, 1.0, 2.0, 3.0]).unwrap();
         assert!((after.values[3] - statistics.z(3.0)).abs() < 1e-12, "{after:?}");
-        let mut resumed = new().with_running(stored).unwrap();
+        let mut resumed = new();
+        resumed.set_running(stored).unwrap();
         assert_eq!(resumed.score(&prompts(), &rollout(4)).unwrap(), after);
-        assert!(new().with_running(vec![]).is_err());
+        assert!(resumed.set_running(vec![]).is_err());
     }
 
     #[test]

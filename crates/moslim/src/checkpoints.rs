@@ -151,6 +151,17 @@ impl Checkpoints {
         Ok(Some((folder, progressed)))
     }
 
+    /// Removes them, as what they led to is written.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.folder)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The folders of whole checkpoints, the oldest first.
     fn all(&self) -> Result<Vec<PathBuf>, Error> {
         let entries = match std::fs::read_dir(&self.folder) {

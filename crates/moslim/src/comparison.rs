@@ -1,6 +1,7 @@
 //! Several methods on one ground: trained, measured and compared.
 
 mod budget;
+mod contender;
 mod curve;
 mod dial;
 mod ground;
@@ -16,14 +17,14 @@ use std::path::{Path, PathBuf};
 
 use moslim_data::ObjectiveSchema;
 
+use self::budget::SamplesOfSeconds;
+use self::contender::Contender;
 use self::measured::{Outcome, SharedGround};
 use self::report::{Compared, Report};
 use self::seed::Seed;
 use crate::evaluation::Judge;
 use crate::run::RECIPE;
-use crate::{
-    Available, ComparisonRecipe, Datasets, Error, MethodName, Recipe, Surroundings, holds_a_run, write_whole,
-};
+use crate::{Available, ComparisonRecipe, Datasets, Error, Recipe, Surroundings, holds_a_run, write_whole};
 
 /// The files of the report.
 const RESULTS: &str = "report/results.json";
@@ -40,15 +41,6 @@ pub struct Comparison {
     resume: bool,
     changes: Vec<String>,
     surroundings: Surroundings,
-}
-
-/// A method, or one with other settings.
-#[derive(Clone, Debug)]
-struct Contender {
-    name: String,
-    method: MethodName,
-    /// The whole recipe, with its settings.
-    recipe: Recipe,
 }
 
 impl Comparison {
@@ -99,7 +91,7 @@ impl Comparison {
 
     /// Refuses what cannot be compared, before anything is written.
     fn check(&self) -> Result<(), Error> {
-        let contenders = self.contenders()?;
+        let contenders = Contender::all_of(&self.recipe)?;
         if let Some(unknown) =
             self.only.iter().find(|name| contenders.iter().all(|known| known.name != **name))
         {
@@ -130,10 +122,11 @@ impl Comparison {
     /// # Errors
     /// Those of trainings, and at once if the models cannot fit into the memory that is `available`.
     pub fn run(&self, available: Available) -> Result<(), Error> {
-        let contenders = self.contenders()?;
+        let contenders = Contender::all_of(&self.recipe)?;
         let comparison = comparison_of(&self.recipe)?;
         let mut grounds: Vec<SharedGround> = Vec::new();
         let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut of_seconds = SamplesOfSeconds::default();
         let mut conclusion = String::new();
         for &seed in &comparison.seeds {
             let seed = Seed::prepared(self, seed, &contenders, available)?;
@@ -141,9 +134,9 @@ impl Comparison {
             for &budget in &comparison.budgets {
                 for contender in &contenders {
                     let is_chosen = self.only.is_empty() || self.only.contains(&contender.name);
-                    let Some(found) = seed.under_budget(budget, contender, &contenders[0], is_chosen)? else {
-                        continue;
-                    };
+                    let first = &contenders[0];
+                    let found = seed.under_budget(budget, contender, first, is_chosen, &mut of_seconds)?;
+                    let Some(found) = found else { continue };
                     let place = outcomes
                         .iter()
                         .position(|outcome| outcome.budget == budget && outcome.method == contender.name);
@@ -185,23 +178,6 @@ impl Comparison {
             write_whole(&path, content.as_bytes())?;
         }
         Ok(conclusion)
-    }
-
-    /// The methods and variants of the recipe, in their order.
-    fn contenders(&self) -> Result<Vec<Contender>, Error> {
-        let comparison = comparison_of(&self.recipe)?;
-        let methods = comparison
-            .methods
-            .iter()
-            .map(|&method| Ok(Contender { name: method.name().into(), method, recipe: self.recipe.clone() }));
-        let variants = comparison.variants.iter().map(|variant| {
-            Ok(Contender {
-                name: variant.name.clone(),
-                method: variant.method,
-                recipe: self.recipe.with(&variant.set)?,
-            })
-        });
-        methods.chain(variants).collect()
     }
 }
 

@@ -9,6 +9,7 @@ mod device;
 mod error;
 mod evaluation;
 mod explanation;
+mod file_name;
 mod hub;
 mod manifest;
 mod mapped_reward;

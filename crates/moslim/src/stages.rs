@@ -17,7 +17,8 @@ pub use fitting::fitting_labeled;
 pub(crate) use fitting::{LONGEST_ROLLOUT, check_context};
 pub(crate) use policy::{
     ORDINARY_ANSWERS, PolicyLogStep, Snapshot, fitting_prompts, forget_peak, hold_unasked, peak_bytes,
-    policy_prompt, read_policy, read_reward, read_start, reward_trunk, with_fitting_held_out,
+    policy_prompt, read_policy, read_reward, read_start, reward_trunk, settings as policy_settings,
+    with_fitting_held_out,
 };
 pub(crate) use requests::same_tokens;
 pub use reward_model::add_objectives;

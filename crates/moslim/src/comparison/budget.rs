@@ -1,8 +1,10 @@
 //! How many samples a method may take under a budget.
 
+use std::collections::BTreeMap;
+
 use moslim_eval::pareto::hypervolume;
 
-use super::Contender;
+use super::contender::Contender;
 use super::measured::{Measured, column_means};
 use super::seed::Seed;
 use crate::{BudgetName, Error, Recipe};
@@ -25,6 +27,13 @@ pub(super) struct UnderBudget {
     /// Whether the hypervolume asked for was reached; with other budgets nothing is asked for.
     pub reached: bool,
 }
+
+/// The samples of methods, by their names, that take the seconds of the first method for its own; none of a method that nobody has
+/// timed.
+///
+/// They are found with the first seed, so that a method has as many with all of them.
+#[derive(Default)]
+pub(super) struct SamplesOfSeconds(BTreeMap<String, Option<usize>>);
 
 /// The answers that policy optimisation by the recipe samples.
 pub(super) fn samples_of(recipe: &Recipe) -> usize {
@@ -49,21 +58,21 @@ impl Seed {
         contender: &Contender,
         first: &Contender,
         is_chosen: bool,
+        of_seconds: &mut SamplesOfSeconds,
     ) -> Result<Option<UnderBudget>, Error> {
         let samples = samples_of(&first.recipe);
         let done =
             |measured: Option<Measured>| measured.map(|measured| UnderBudget { measured, reached: true });
-        let is_first = contender.name == first.name;
         match budget {
             BudgetName::Samples => Ok(done(self.measured(contender, samples, is_chosen)?)),
             BudgetName::Seconds => {
-                let Some(of_first) = self.measured(first, samples, is_chosen)? else { return Ok(None) };
-                let Some(own) = self.measured(contender, samples, is_chosen)? else { return Ok(None) };
-                let share = of_first.cost.total_seconds() / own.cost.total_seconds();
-                if is_first || (share - 1.0).abs() < SAME_SECONDS {
-                    return Ok(done(Some(own)));
-                }
-                let samples = rounded(samples as f64 * share);
+                let SamplesOfSeconds(found) = of_seconds;
+                let samples = match found.get(&contender.name) {
+                    Some(&found) => found,
+                    None => self.samples_of_seconds(contender, first, is_chosen)?,
+                };
+                found.insert(contender.name.clone(), samples);
+                let Some(samples) = samples else { return Ok(None) };
                 Ok(done(self.measured(contender, samples, is_chosen)?))
             }
             BudgetName::Quality => {
@@ -71,6 +80,21 @@ impl Seed {
                 self.least_samples(contender, samples, REACHED * of_first.hypervolume(), is_chosen)
             }
         }
+    }
+
+    /// As many samples as a method takes in the seconds of the first one, by the times that both took for the first budget.
+    fn samples_of_seconds(
+        &self,
+        contender: &Contender,
+        first: &Contender,
+        is_chosen: bool,
+    ) -> Result<Option<usize>, Error> {
+        let samples = samples_of(&first.recipe);
+        let Some(of_first) = self.measured(first, samples, is_chosen)? else { return Ok(None) };
+        let Some(own) = self.measured(contender, samples, is_chosen)? else { return Ok(None) };
+        let share = of_first.cost.total_seconds() / own.cost.total_seconds();
+        let is_same = (share - 1.0).abs() < SAME_SECONDS;
+        Ok(Some(if is_same { samples } else { rounded(samples as f64 * share) }))
     }
 
     /// The least samples tried that reach a hypervolume, or the most tried.

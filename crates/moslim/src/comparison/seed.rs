@@ -7,14 +7,16 @@ use std::time::Duration;
 use moslim_data::ObjectiveSchema;
 use moslim_lm::read_json;
 
+use super::contender::Contender;
 use super::ground::Ground;
 use super::measured::{Measured, SharedGround};
 use super::measuring::{Found, Measuring};
 use super::separate::{self, Separate};
 use super::workshop::Workshop;
-use super::{Comparison, Contender, methods};
+use super::{Comparison, methods};
 use crate::checkpoints::Settings;
 use crate::evaluation::{Judge, head_reports};
+use crate::file_name::file_name;
 use crate::run::{Base, RECIPE};
 use crate::stages::{prepare, read_start, with_fitting_held_out};
 use crate::{
@@ -88,12 +90,9 @@ impl Seed {
 
     /// Trains further reward models, if a method asks for them, and measures what all methods share, unless that was done.
     fn write_ground(&self, run: &Run, contenders: &[Contender]) -> Result<(), Error> {
-        let asks = |contender: &Contender| {
-            super::comparison_of(&contender.recipe).is_ok_and(|of| of.reward_models == RewardModels::Separate)
-        };
-        let separate = match contenders.iter().find(|contender| asks(contender)) {
-            None => Separate::default(),
-            Some(_) => {
+        let separate = match contenders.iter().any(|one| one.reward_models() == RewardModels::Separate) {
+            false => Separate::default(),
+            true => {
                 let start = read_start(run, &run.device)?;
                 separate::train(&self.base, &self.folder, &run.recipe, &self.datasets, &start)?
             }
@@ -136,8 +135,7 @@ impl Seed {
         samples: usize,
         is_chosen: bool,
     ) -> Result<Option<Measured>, Error> {
-        let folder = self.folder.join("methods").join(contender.name.replace(['/', ' '], "-"));
-        let folder = folder.join(samples.to_string());
+        let folder = self.folder.join("methods").join(file_name(&contender.name)).join(samples.to_string());
         if !is_chosen && !folder.join(MEASURED).exists() {
             return Ok(None);
         }
@@ -173,6 +171,7 @@ impl Seed {
             curves: curves.map_or(vec![], |curves| curves.curves),
         };
         run.write(MEASURED, &json(&measured))?;
+        run.drop_checkpoints()?;
         run.note_done(STAGE, &self.datasets.files, settings)?;
         Ok(Some(measured))
     }

@@ -8,13 +8,14 @@ use moslim_reward_model::RewardModelFolder;
 
 use crate::classifier::Classifier;
 use crate::evaluation::head_reports;
+use crate::file_name::file_name;
 use crate::run::{Base, REWARD_MODEL_FOLDER};
 use crate::stages::train_separate_reward_model;
 use crate::{Datasets, Error, PolicyFolder, Recipe, Run, fitting_labeled};
 
 /// Where the reward model of an objective is made.
 fn folder(base: &Path, objective: &str) -> PathBuf {
-    base.join("separate-reward-models").join(objective)
+    base.join("separate-reward-models").join(file_name(objective))
 }
 
 /// What training them took and gave.

@@ -3,6 +3,7 @@
 mod bill;
 mod kept;
 mod reinforcement;
+mod remembering;
 mod tuning;
 
 use burn::module::Module;

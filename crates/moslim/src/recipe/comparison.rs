@@ -97,8 +97,7 @@ impl ComparisonRecipe {
         let mut names: Vec<&str> = self.methods.iter().map(|method| method.name()).collect();
         names.extend(self.variants.iter().map(|variant| variant.name.as_str()));
         for (place, name) in names.iter().enumerate() {
-            let is_folder = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
-            range("variants.name", is_folder, format!("`{name}`"), "a name that can be that of a folder")?;
+            range("variants.name", !name.is_empty(), "none".into(), "a name for every variant")?;
             let is_new = !names[..place].contains(name);
             range("methods", is_new, format!("`{name}` twice"), "another name for every method and variant")?;
         }
@@ -238,7 +237,8 @@ pub struct VariantRecipe {
 pub enum BudgetName {
     /// The answers sampled in training: as many as policy optimisation by the table `policy` samples.
     Samples,
-    /// The seconds of training that the first method took for its samples; the others' samples are as many as fit at their speed.
+    /// The seconds of training that the first method took for its samples; the others' samples are as many as fit at their speed,
+    /// as seen with the first seed.
     Seconds,
     /// The hypervolume of the first method; the others get twice the samples until they reach it, or half as long as they do.
     Quality,

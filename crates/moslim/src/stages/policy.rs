@@ -344,7 +344,7 @@ impl<'a> Optimization<'a> {
 }
 
 /// What decides the training of a policy: everything of the recipe but what comes after it, and the data.
-pub(super) fn settings(run: &Run, files: &[DataFile]) -> Settings {
+pub(crate) fn settings(run: &Run, files: &[DataFile]) -> Settings {
     let mut recipe = toml::Table::try_from(&run.recipe).expect("a recipe is a table");
     for later in ["evaluation", "ablations", "comparison"] {
         recipe.remove(later);

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::running::{quietly, wait_for};
 use crate::{TINY, assert_success, command, failure, moslim};
 
 /// `moslim compare` on a tiny scale, with more changes.
@@ -57,14 +58,14 @@ const METHODS: [&str; 11] = [
 fn all_methods_are_compared_and_a_comparison_goes_on_where_it_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("comparison");
-    let variant = "comparison.variants=[{ name = \"of one's own\", method = \"morlhf\", \
+    let variant = "comparison.variants=[{ name = \"../of/one's own\", method = \"morlhf\", \
                    set = [\"comparison.reward_models=separate\", \"comparison.morlhf.reward_normalization=none\"] }]";
     assert_success(&tiny_compare(&out, &[variant]).output().unwrap());
 
     let mut before = results(&out);
     assert_eq!(before["reference_point"], serde_json::json!([0.0, 0.0, 0.0]));
     assert_eq!(before["seeds"], serde_json::json!([0]));
-    for method in METHODS.into_iter().chain(["of one's own"]) {
+    for method in METHODS.into_iter().chain(["../of/one's own"]) {
         let found = &before["methods"][method];
         for end in ["mean", "low", "high"] {
             let volume = found["hypervolume"][end].as_f64().unwrap();
@@ -130,10 +131,49 @@ fn adapters_are_mixed_and_pairs_of_objectives_compared_on_other_budgets() {
     assert_eq!(results["reference_point"], serde_json::json!([0.0, 0.0]));
     for budget in ["samples", "seconds", "quality"] {
         let methods = results["budgets"][budget]["methods"].as_object().unwrap();
-        assert_eq!(methods.len(), 4, "{budget}");
+        // With the variants of the recipe.
+        assert_eq!(methods.len(), 6, "{budget}");
     }
     // A policy per level: five and two.
     assert_eq!(results["methods"]["personalized-soups"]["trainings"], 7.0);
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_from_its_last_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let [straight, killed] = ["straight", "killed"].map(|name| folder.path().join(name));
+    let changes = [
+        "comparison.methods=[\"moslim\", \"morlhf\"]",
+        "comparison.variants=[]",
+        "comparison.morlhf.reward_normalization=running",
+        "mapping.kind={ z_running = { momentum = 0.5 } }",
+        "policy.max_steps=60",
+        "policy.save_steps=1",
+    ];
+    assert_success(&tiny_compare(&straight, &changes).output().unwrap());
+
+    let mut child = quietly(tiny_compare(&killed, &changes));
+    for (method, training) in [("moslim", "policy"), ("morlhf", "weights-0.500-0.500-0.000")] {
+        let folder = killed.join("seeds/0/methods").join(method).join("720");
+        wait_for(&folder.join("checkpoints").join(training).join("step-00000004"), &mut child);
+        drop(child);
+        assert!(!folder.join(format!("trainings/{training}.json")).exists(), "{method} was done already");
+        let log = folder.join(format!("metrics/{training}.jsonl"));
+        let first = || std::fs::read_to_string(&log).unwrap().lines().next().unwrap().to_owned();
+        let before = first();
+        let mut resume = command(&["compare", "--quiet", "--resume"]);
+        resume.arg(&killed);
+        child = quietly(resume);
+        wait_for(&folder.join(format!("trainings/{training}.json")), &mut child);
+        // It holds times, which no step takes twice.
+        assert_eq!(first(), before, "{method} began anew");
+    }
+    assert_success(&child.output());
+    let [mut straight, mut killed] = [straight, killed].map(|out| results(&out));
+    for results in [&mut straight, &mut killed] {
+        without_times(results);
+    }
+    assert!(straight == killed, "other results after being killed");
 }
 
 #[test]
@@ -176,8 +216,8 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
         let message = told(&[change], 1);
         assert!(message.contains(expected), "{change}: {message}");
     }
-    let variant = "comparison.variants=[{ name = \"../x\", method = \"ric\", set = [] }]";
-    assert!(told(&[variant], 1).contains("expected a name that can be that of a folder"));
+    let variant = "comparison.variants=[{ name = \"\", method = \"ric\", set = [] }]";
+    assert!(told(&[variant], 1).contains("variants.name: found none, expected a name for every variant"));
     let folder_name = out.to_str().unwrap();
     let without = failure(&moslim(&["compare", "quickstart", "--quiet", "--out", folder_name]), 1);
     assert!(without.contains("recipe: no table comparison"), "{without}");

@@ -10,6 +10,7 @@ mod reward;
 mod reward_more;
 mod reward_training;
 mod rollout_server;
+mod running;
 mod runs;
 mod text_commands;
 

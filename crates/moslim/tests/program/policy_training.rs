@@ -1,13 +1,12 @@
 //! Policy optimisation: every algorithm, what is kept of it, and what stops it.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::fake_server::{FakeServer, Speaks};
+use crate::running::{quietly, wait_for};
 use crate::{assert_success, command, failure, moslim, tiny};
 
 fn lines(out: &Path, log: &str) -> Vec<Value> {
@@ -92,42 +91,10 @@ const CONDITIONAL: &str = "conditional_sft={ free = 0.2, num_train_epochs = 1.0,
     save_steps = 1, optimizer = { learning_rate = 0.01, warmup_ratio = 0.0, lr_scheduler_type = \"linear\", adam_beta1 = 0.9, \
     adam_beta2 = 0.95, adam_epsilon = 1e-8, weight_decay = 0.0, max_grad_norm = 1.0 } }";
 
-/// A program that does not outlive a test that fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    fn output(mut self) -> Output {
-        let mut stderr = Vec::new();
-        self.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-        Output { status: self.0.wait().unwrap(), stdout: vec![], stderr }
-    }
-}
-
-fn quietly(mut command: std::process::Command) -> Running {
-    Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
-}
-
 fn resume(out: &Path) -> std::process::Command {
     let mut resume = command(&["train", "--quiet", "--resume"]);
     resume.arg(out);
     resume
-}
-
-/// Waits until a file or folder is there.
-fn wait_for(path: &Path, Running(child): &mut Running) {
-    let began = Instant::now();
-    while !path.exists() {
-        assert!(began.elapsed() < Duration::from_secs(100), "{} never came", path.display());
-        assert!(child.try_wait().unwrap().is_none(), "it ended before {}", path.display());
-        std::thread::sleep(Duration::from_micros(200));
-    }
 }
 
 #[test]

@@ -51,8 +51,8 @@ fn method(summary: &Summary<'_>, budget: &BudgetSummary<'_>, method: &MethodSumm
     let curves: Vec<Value> =
         curves.map(|measured| json!({ "seed": measured.seed, "objectives": measured.curves })).collect();
     let mut value = json!({
-        "method": summary.methods[method.index].kind,
-        "reward_models": summary.methods[method.index].reward_models,
+        "method": summary.methods[method.index].method,
+        "reward_models": summary.methods[method.index].reward_models(),
         "seeds": measured.iter().map(|measured| measured.seed).collect::<Vec<_>>(),
         "hypervolume": estimate(&method.hypervolume),
         "hypervolume_by_seed": method.hypervolume_by_seed,

@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::ChaCha8Rng};
 use super::Compared;
 use super::control::ControlSummary;
 use super::cost::CostSummary;
-use super::methods::{Method, methods};
+use crate::comparison::contender::Contender;
 use crate::comparison::measured::{Measured, Outcome, Point};
 use crate::{BudgetName, Error};
 
@@ -24,7 +24,7 @@ const PROXY: Side = |point| &point.proxy;
 pub(super) struct Summary<'a> {
     pub comparison: &'a Compared<'a>,
     /// All methods of the recipe, in its order.
-    pub methods: Vec<Method>,
+    pub methods: Vec<Contender>,
     /// The budgets of the recipe, in its order.
     pub budgets: Vec<BudgetSummary<'a>>,
 }
@@ -87,7 +87,7 @@ impl PointSummary {
 
 impl<'a> Summary<'a> {
     pub(super) fn of(comparison: &'a Compared<'a>) -> Result<Self, Error> {
-        let methods = methods(comparison.recipe)?;
+        let methods = Contender::all_of(comparison.recipe)?;
         let budgets = comparison.recipe.comparison.iter().flat_map(|recipe| &recipe.budgets);
         let budgets = budgets
             .map(|&budget| BudgetSummary::of(comparison, &methods, budget))
@@ -107,11 +107,13 @@ impl<'a> Summary<'a> {
 }
 
 impl<'a> BudgetSummary<'a> {
-    fn of(comparison: &'a Compared<'a>, methods: &[Method], budget: BudgetName) -> Result<Self, Error> {
+    fn of(comparison: &'a Compared<'a>, methods: &[Contender], budget: BudgetName) -> Result<Self, Error> {
         let n_seeds = comparison.recipe.comparison.as_ref().map_or(0, |recipe| recipe.seeds.len());
-        let of_method = |method: &Method| {
-            let found =
-                comparison.outcomes.iter().find(|outcome| outcome.budget == budget && method.has(outcome));
+        let of_method = |method: &Contender| {
+            let found = comparison
+                .outcomes
+                .iter()
+                .find(|outcome| outcome.budget == budget && outcome.method == method.name);
             found.filter(|outcome| !outcome.measured.is_empty())
         };
         let outcomes: Vec<(usize, &Outcome)> = methods
@@ -120,7 +122,7 @@ impl<'a> BudgetSummary<'a> {
             .filter_map(|(index, method)| Some((index, of_method(method)?)))
             .collect();
         let is_under_way =
-            |method: &&Method| of_method(method).is_none_or(|outcome| outcome.measured.len() < n_seeds);
+            |method: &&Contender| of_method(method).is_none_or(|outcome| outcome.measured.len() < n_seeds);
         let under_way = methods.iter().filter(is_under_way).map(|method| method.name.clone()).collect();
         let all: Vec<&Measured> = outcomes.iter().flat_map(|(_, outcome)| &outcome.measured).collect();
         let methods = (outcomes.into_iter())

@@ -6,6 +6,7 @@ use super::Workshop;
 use crate::Error;
 use crate::allocator::give_back_freed_memory;
 use crate::comparison::measured::Cost;
+use crate::file_name::file_name;
 use crate::stages::{forget_peak, peak_bytes};
 
 /// Where a method's folder has its trainings.
@@ -25,7 +26,8 @@ impl Workshop<'_> {
         let number = self.n_trainings;
         let run = self.ground.run;
         let folder = run.folder.join(TRAININGS);
-        let (weights, bill) = (folder.join(format!("{name}.bpk")), folder.join(format!("{name}.json")));
+        let file = file_name(name);
+        let (weights, bill) = (folder.join(format!("{file}.bpk")), folder.join(format!("{file}.json")));
         if run.resume && bill.exists() {
             let cost: Cost = read_json(&bill)?;
             self.cost.add(&cost);
@@ -44,7 +46,7 @@ impl Workshop<'_> {
         cost.peak_bytes = peak_bytes();
         save_module(&policy, &weights)?;
         run.write(
-            &format!("{TRAININGS}/{name}.json"),
+            &format!("{TRAININGS}/{file}.json"),
             &serde_json::to_vec_pretty(&cost).expect("a bill serializes"),
         )?;
         self.cost.add(&cost);

@@ -79,11 +79,11 @@ struct Needs {
 fn needs(summary: &Summary<'_>, method: &MethodSummary<'_>, n_points: usize) -> Needs {
     let ground = means(summary.comparison.grounds, |ground| &ground.seconds);
     let known = &summary.methods[method.index];
-    let reward_models = match known.reward_models {
+    let reward_models = match known.reward_models() {
         RewardModels::Shared => ground.get("reward_model"),
         RewardModels::Separate => ground.get("separate_reward_models"),
     };
-    let trainings = match known.trains_per_point() {
+    let trainings = match known.method.trains_per_point() {
         // What is trained beside one policy per point is needed once.
         true => (method.cost.trainings - method.points.len() as f64).max(0.0) + n_points as f64,
         false => method.cost.trainings,
@@ -102,14 +102,14 @@ pub(super) fn further_points(page: Page, summary: &Summary<'_>) -> Page {
     let n_objectives = summary.objectives().len();
     let kinds = |method: &MethodSummary<'_>| {
         let known = &summary.methods[method.index];
-        let here = match known.reward_models {
+        let here = match known.reward_models() {
             RewardModels::Shared => 1,
             RewardModels::Separate => n_objectives,
         };
         vec![
             method.name().to_string(),
-            known.trainings().into(),
-            known.published_reward_models().into(),
+            known.method.trainings().into(),
+            known.method.published_reward_models().into(),
             here.to_string(),
         ]
     };

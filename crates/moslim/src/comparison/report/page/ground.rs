@@ -22,7 +22,7 @@ pub(super) fn section(page: Page, summary: &Summary<'_>) -> Page {
     };
     let rows: Vec<Vec<String>> = (summary.methods.iter().enumerate())
         .map(|(index, method)| {
-            let (words, accuracy) = match method.reward_models {
+            let (words, accuracy) = match method.reward_models() {
                 RewardModels::Shared => ("one reward model for all objectives", &shared),
                 RewardModels::Separate => ("a reward model per objective", &separate),
             };

@@ -3,6 +3,7 @@
 /// Lets the C library keep what was freed, for processes that take large blocks again and again.
 ///
 /// As it is set otherwise, glibc gives blocks above 32 MB and the top of the heap back at once, and every new tensor pays for fresh pages.
+/// There are as many heaps as cores: what a thread has freed in one of its own, others cannot take.
 /// Call it before other threads are there; with another C library it does nothing.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -10,7 +11,13 @@ pub fn keep_freed_memory() {
     {
         const NEVER: libc::c_int = libc::c_int::MAX;
         const STEP: libc::c_int = 64 << 20;
-        let settings = [(libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, NEVER), (libc::M_TOP_PAD, STEP)];
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as libc::c_int);
+        let settings = [
+            (libc::M_MMAP_MAX, 0),
+            (libc::M_TRIM_THRESHOLD, NEVER),
+            (libc::M_TOP_PAD, STEP),
+            (libc::M_ARENA_MAX, cores),
+        ];
         for (parameter, value) in settings {
             // SAFETY: these parameters take any number.
             unsafe { libc::mallopt(parameter, value) };

@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 
 use moslim_data::ObjectiveSchema;
 
-use self::budget::SamplesOfSeconds;
+use self::budget::Budgets;
 use self::contender::Contender;
 use self::measured::{Outcome, SharedGround};
 use self::report::{Compared, Report};
 use self::seed::Seed;
 use crate::evaluation::Judge;
 use crate::run::RECIPE;
-use crate::{Available, ComparisonRecipe, Datasets, Error, Recipe, Surroundings, holds_a_run, write_whole};
+use crate::{Available, ComparisonRecipe, Datasets, Error, Recipe, Surroundings, make_room, write_whole};
 
 /// The files of the report.
 const RESULTS: &str = "report/results.json";
@@ -44,7 +44,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Begins a comparison in a folder, which must hold none; of the methods of these names alone if there are any.
+    /// Begins a comparison in a folder, which must hold none unless it may be replaced; of the methods of these names alone if there
+    /// are any.
     ///
     /// # Errors
     /// If the recipe has no table `comparison`, a method is none of it, the folder is in use, or a file cannot be written.
@@ -52,14 +53,13 @@ impl Comparison {
         recipe: Recipe,
         only: Vec<String>,
         folder: &Path,
+        overwrite: bool,
         surroundings: Surroundings,
     ) -> Result<Self, Error> {
         let comparison =
             Self { recipe, only, folder: folder.into(), resume: false, changes: vec![], surroundings };
         comparison.check()?;
-        if holds_a_run(folder)? {
-            return Err(Error::RunExists(folder.into()));
-        }
+        make_room(folder, overwrite)?;
         comparison.write_recipe()?;
         Ok(comparison)
     }
@@ -126,17 +126,14 @@ impl Comparison {
         let comparison = comparison_of(&self.recipe)?;
         let mut grounds: Vec<SharedGround> = Vec::new();
         let mut outcomes: Vec<Outcome> = Vec::new();
-        let mut of_seconds = SamplesOfSeconds::default();
+        let mut budgets = Budgets::new(&contenders[0], &self.only);
         let mut conclusion = String::new();
         for &seed in &comparison.seeds {
             let seed = Seed::prepared(self, seed, &contenders, available)?;
             grounds.push(seed.ground()?);
             for &budget in &comparison.budgets {
                 for contender in &contenders {
-                    let is_chosen = self.only.is_empty() || self.only.contains(&contender.name);
-                    let first = &contenders[0];
-                    let found = seed.under_budget(budget, contender, first, is_chosen, &mut of_seconds)?;
-                    let Some(found) = found else { continue };
+                    let Some(found) = seed.under_budget(budget, contender, &mut budgets)? else { continue };
                     let place = outcomes
                         .iter()
                         .position(|outcome| outcome.budget == budget && outcome.method == contender.name);

@@ -48,7 +48,7 @@ pub use recipe::{
     RewardedSoupsRecipe, RicRecipe, SftRecipe, SteerLm2Recipe, TuningRecipe, VariantRecipe, WeightsAs,
 };
 pub use rollout_server::{Completion, RolloutServer, ServerConfig, ServerError, ServerKind};
-pub use run::{Run, Surroundings, empty, holds_a_run, write_whole};
+pub use run::{Run, Surroundings, make_room, write_whole};
 pub use stages::{
     add_objectives, evaluate, fitting_labeled, optimize_policy, pretrain_and_sft, train, train_reward_model,
 };

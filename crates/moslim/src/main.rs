@@ -73,7 +73,7 @@ enum Command {
 
 #[derive(Args)]
 struct RecipeArguments {
-    /// An embedded recipe (quickstart, full, truthfulqa) or a TOML file
+    /// An embedded recipe (quickstart, full, truthfulqa, compare) or a TOML file
     #[arg(default_value = "quickstart")]
     recipe: String,
     /// Changes a setting, such as policy.max_steps=100; may be repeated
@@ -222,14 +222,11 @@ impl Train {
             let run = Run::resume(&folder, &stage.recipe.changes, stage.surroundings()?)?;
             return Ok(moslim::train(&run, Available::on(&stage.device))?);
         }
-        let folder = stage.folder();
-        if moslim::holds_a_run(&folder)? {
-            if !overwrite {
-                return Err(Error::RunExists(folder).into());
-            }
-            moslim::empty(&folder)?;
-        }
-        Ok(moslim::train(&stage.run()?, Available::on(&stage.device))?)
+        // Nothing is replaced by what cannot be trained.
+        let (recipe, surroundings, folder) = (stage.recipe()?, stage.surroundings()?, stage.folder());
+        Datasets::of(&recipe)?;
+        moslim::make_room(&folder, overwrite)?;
+        Ok(moslim::train(&Run::new(recipe, &folder, surroundings)?, Available::on(&stage.device))?)
     }
 }
 
@@ -241,10 +238,7 @@ impl Compare {
             None => {
                 let recipe = Recipe::read(&self.recipe, &self.changes)?;
                 let folder = run_folder(self.out.as_deref(), &self.recipe);
-                if self.overwrite {
-                    moslim::empty(&folder)?;
-                }
-                Comparison::new(recipe, self.only, &folder, surroundings)?
+                Comparison::new(recipe, self.only, &folder, self.overwrite, surroundings)?
             }
         };
         Ok(comparison.run(Available::on(&self.device))?)
@@ -290,9 +284,12 @@ impl Stage {
         run_folder(self.out.as_deref(), &self.recipe.recipe)
     }
 
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        Ok(Recipe::read(&self.recipe.recipe, &self.recipe.changes)?)
+    }
+
     fn run(&self) -> anyhow::Result<Run> {
-        let recipe = Recipe::read(&self.recipe.recipe, &self.recipe.changes)?;
-        Ok(Run::new(recipe, &self.folder(), self.surroundings()?)?)
+        Ok(Run::new(self.recipe()?, &self.folder(), self.surroundings()?)?)
     }
 
     fn surroundings(&self) -> anyhow::Result<Surroundings> {

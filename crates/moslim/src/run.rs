@@ -17,7 +17,7 @@ use crate::checkpoints::Settings;
 use crate::{Error, Progress, Recipe};
 
 use self::folder::{drop_unfinished, lock};
-pub use self::folder::{empty, holds_a_run, write_whole};
+pub use self::folder::{make_room, write_whole};
 pub(crate) use self::log::{JsonLines, read_log};
 
 /// A recipe being carried out in a folder.

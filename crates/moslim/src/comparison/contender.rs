@@ -55,7 +55,7 @@ mod tests {
         let comparison = recipe.comparison.as_mut().unwrap();
         comparison.variants = vec![
             variant("morlhf-separate", "comparison.reward_models=\"separate\""),
-            variant("morlhf-long", "policy.max_steps=7"),
+            variant("morlhf-wide", "policy.prompts_per_step=7"),
         ];
         let found = Contender::all_of(&recipe).unwrap();
         let found: Vec<_> = found
@@ -68,7 +68,7 @@ mod tests {
                 ("moslim", MethodName::Moslim, RewardModels::Shared),
                 ("morlhf", MethodName::Morlhf, RewardModels::Shared),
                 ("morlhf-separate", MethodName::Morlhf, RewardModels::Separate),
-                ("morlhf-long", MethodName::Morlhf, RewardModels::Shared),
+                ("morlhf-wide", MethodName::Morlhf, RewardModels::Shared),
             ]
         );
         recipe.comparison.as_mut().unwrap().variants[0].set = vec!["policy.no_such=1".into()];

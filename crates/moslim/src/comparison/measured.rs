@@ -8,6 +8,7 @@ use moslim_eval::stats::mean;
 use serde::{Deserialize, Serialize};
 
 use crate::BudgetName;
+use crate::checkpoints::Settings;
 
 /// What came of a method, trained with one seed on one number of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub(crate) struct Measured {
     pub samples_allowed: usize,
     /// What its training took.
     pub cost: Cost,
+    /// What it took to find out what to ask it for.
+    #[serde(default)]
+    pub look_up: LookUp,
     /// One per weighting, the same weightings for every method.
     pub points: Vec<Point>,
     /// Answers to questions that ask for levels.
@@ -29,12 +33,23 @@ pub(crate) struct Measured {
     pub curves: Vec<LevelCurve>,
 }
 
+/// Answers to questions of training that show which levels serve weights, or which weights give levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LookUp {
+    pub answers: usize,
+    pub seconds: f64,
+}
+
 /// What a training takes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cost {
     /// Answers sampled in training, by whatever policy.
     pub samples: usize,
+    /// Answers of the data that were judged and learned from.
+    #[serde(default)]
+    pub data_answers: usize,
     /// Trainings of a policy or of a model like one.
     pub trainings: usize,
     /// Seconds by phase: `generate`, `reward`, `reference`, `update`.
@@ -118,6 +133,9 @@ pub(crate) struct LevelCurve {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SharedGround {
     pub seed: u64,
+    /// The settings of decoding and measuring.
+    #[serde(default)]
+    pub decided_by: Settings,
     /// Seconds by what was trained: `sft`, `reward_model`, and `separate_reward_models` where there are some.
     pub seconds: BTreeMap<String, f64>,
     /// Share of held-out answers whose level the reward model names, by objective.

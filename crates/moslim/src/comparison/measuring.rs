@@ -1,6 +1,7 @@
 //! What the policies of a method do, by the judge and by the reward model.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use burn::module::Module;
 use moslim_baselines::{PreferenceMap, Weights};
@@ -11,7 +12,7 @@ use moslim_lm::{CausalLm, Exchange, Generated, TokenRng, generate, in_parallel, 
 use super::curve::Curves;
 use super::dial::{Asked, Dial, Takes, levels_of};
 use super::ground::Ground;
-use super::measured::{AskedAnswer, Control, Point, ShownAnswer, column_means};
+use super::measured::{AskedAnswer, Control, LookUp, Point, ShownAnswer, column_means};
 use crate::evaluation::{Asking, Judge, as_request, requests};
 use crate::run::Purpose;
 use crate::{Datasets, Error};
@@ -57,6 +58,7 @@ pub(super) struct Found {
     pub points: Vec<Point>,
     pub control: Control,
     pub curves: Option<Curves>,
+    pub look_up: LookUp,
 }
 
 impl Measuring<'_> {
@@ -66,7 +68,8 @@ impl Measuring<'_> {
         let prompts: Vec<&Prompt> = self.held_out.held_out_prompts.iter().collect();
         let mut points: Vec<(Point, Vec<Vec<Level>>)> = Vec::new();
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for (weights, asked) in weightings.iter().zip(self.asked(dial)?) {
+        let mut look_up = LookUp::default();
+        for (weights, asked) in weightings.iter().zip(self.asked(dial, &mut look_up)?) {
             self.ground.run.check_interrupted("comparison")?;
             let words = match dial.words(&asked)? {
                 Some(words) => words,
@@ -84,18 +87,19 @@ impl Measuring<'_> {
             points.push(point);
         }
         let curves = match dial.takes() {
-            Takes::Weights => Some(self.curves(dial)?),
+            Takes::Weights => Some(self.curves(dial, &mut look_up)?),
             Takes::Levels | Takes::Both => None,
         };
         let control = Control {
             one: self.control(dial, Asking::One, curves.as_ref(), &points)?,
             all: self.control(dial, Asking::All, curves.as_ref(), &points)?,
         };
-        Ok(Found { points: points.into_iter().map(|(point, _)| point).collect(), control, curves })
+        let points = points.into_iter().map(|(point, _)| point).collect();
+        Ok(Found { points, control, curves, look_up })
     }
 
     /// What a method is asked for by people who weigh the objectives so, for every weighting.
-    fn asked(&self, dial: &dyn Dial) -> Result<Vec<Asked>, Error> {
+    fn asked(&self, dial: &dyn Dial, look_up: &mut LookUp) -> Result<Vec<Asked>, Error> {
         let Ground { recipe, datasets, weightings, .. } = self.ground;
         if dial.takes() != Takes::Levels {
             return Ok(weightings.iter().cloned().map(Asked::Weights).collect());
@@ -115,7 +119,7 @@ impl Measuring<'_> {
             }
         }
         let candidates: Vec<Asked> = candidates.into_iter().map(Asked::Levels).collect();
-        let found = candidates.iter().map(|asked| self.rewards_in_training(dial, asked));
+        let found = candidates.iter().map(|asked| self.rewards_in_training(dial, asked, look_up));
         let found: Vec<Vec<f64>> = found.collect::<Result<_, Error>>()?;
         let best = |weights: &Weights| {
             let utility = |rewards: &[f64]| -> f64 {
@@ -131,13 +135,21 @@ impl Measuring<'_> {
     }
 
     /// The mean rewards of answers to questions of training, by the reward model: nobody may look at what is measured.
-    fn rewards_in_training(&self, dial: &dyn Dial, asked: &Asked) -> Result<Vec<f64>, Error> {
+    fn rewards_in_training(
+        &self,
+        dial: &dyn Dial,
+        asked: &Asked,
+        look_up: &mut LookUp,
+    ) -> Result<Vec<f64>, Error> {
+        let started = Instant::now();
         let ground = self.ground;
         let prompts: Vec<&Prompt> = ground.prompts.iter().copied().take(LOOKED_AT).collect();
         let reads = prompts.iter().map(|prompt| dial.prompt(asked, prompt)).collect::<Result<Vec<_>, _>>()?;
         let answered = self.answered(&dial.policy(asked)?, prompts, &reads, LOOKED_AT_STREAM)?;
         let judged = ground.judgement.classify(&answered.pairs())?;
         let rewards: Vec<Vec<f64>> = judged.iter().map(|answer| ground.rewards(answer)).collect();
+        look_up.answers += rewards.len();
+        look_up.seconds += started.elapsed().as_secs_f64();
         Ok(column_means(&rewards))
     }
 
@@ -233,11 +245,11 @@ impl Measuring<'_> {
     }
 
     /// How levels follow weights, on questions of training.
-    fn curves(&self, dial: &dyn Dial) -> Result<Curves, Error> {
+    fn curves(&self, dial: &dyn Dial, look_up: &mut LookUp) -> Result<Curves, Error> {
         let ground = self.ground;
         let n_levels = ground.datasets.schema.n_levels();
         let levels = ground.weightings.iter().map(|weights| {
-            let rewards = self.rewards_in_training(dial, &Asked::Weights(weights.clone()))?;
+            let rewards = self.rewards_in_training(dial, &Asked::Weights(weights.clone()), look_up)?;
             Ok(rewards.iter().zip(&n_levels).map(|(reward, &n)| reward * (n - 1) as f64).collect())
         });
         let levels: Vec<Vec<f64>> = levels.collect::<Result<_, Error>>()?;

@@ -60,7 +60,7 @@ impl Seed {
                 false => Run::new(recipe.clone(), &folder, surroundings),
             }
         })?;
-        let run = run.part_of("compare", &comparison.folder);
+        let run = with_recipe_of_now(run, &recipe, comparison)?.part_of("compare", &comparison.folder);
         for contender in contenders {
             Plan::of(&contender.recipe, &datasets, &run.device)?.check(available, false)?;
         }
@@ -98,9 +98,10 @@ impl Seed {
             }
         };
         let path = self.folder.join(GROUND);
+        let decided_by = decides_the_ground(&run.recipe);
         if run.resume && path.exists() {
             let shared: SharedGround = read_json(&path)?;
-            if shared.separate_accuracy == separate.accuracy {
+            if shared.separate_accuracy == separate.accuracy && shared.decided_by == decided_by {
                 return Ok(());
             }
         }
@@ -120,6 +121,7 @@ impl Seed {
         }
         let shared = SharedGround {
             seed: self.number(),
+            decided_by,
             seconds,
             accuracy: ground.names().into_iter().zip(accuracy).collect(),
             separate_accuracy: separate.accuracy,
@@ -146,8 +148,16 @@ impl Seed {
             Err(Error::Locked(_)) if !is_chosen => return Ok(None),
             run => run?,
         };
-        if run.resume && run.is_done(STAGE, &settings)? {
-            return Ok(Some(read_json(&folder.join(MEASURED))?));
+        let path = folder.join(MEASURED);
+        if run.resume && run.is_done(STAGE, &settings)? && path.exists() {
+            return match read_json(&path) {
+                Ok(measured) => Ok(Some(measured)),
+                Err(error) => Err(Error::Unusable {
+                    place: path.display().to_string(),
+                    found: error.to_string(),
+                    expected: "what was measured; remove the file, and it is measured again".into(),
+                }),
+            };
         }
         refuse_others(&run, &settings)?;
         let progress = &run.progress;
@@ -160,12 +170,13 @@ impl Seed {
         let mut shop = Workshop::new(&ground);
         let dial = methods::train(contender.method, &mut shop, samples)?;
         let measuring = Measuring { ground: &ground, judge: &judge, held_out: &held_out };
-        let Found { points, control, curves } = measuring.of(&*dial)?;
+        let Found { points, control, curves, look_up } = measuring.of(&*dial)?;
         let measured = Measured {
             method: contender.name.clone(),
             seed: self.number(),
             samples_allowed: samples,
             cost: shop.cost().clone(),
+            look_up,
             points,
             control,
             curves: curves.map_or(vec![], |curves| curves.curves),
@@ -202,6 +213,36 @@ fn when_free(
     }
 }
 
+/// The run with the recipe as it is now, which may name other methods than when start policy and reward model were made, but must
+/// make the same of those.
+fn with_recipe_of_now(mut run: Run, recipe: &Recipe, comparison: &Comparison) -> Result<Run, Error> {
+    const OF_METHODS: [&str; 5] = ["policy", "mapping", "evaluation", "ablations", "comparison"];
+    let [made_by, now] = [&run.recipe, recipe].map(|recipe| {
+        let mut table = toml::Table::try_from(recipe).expect("a recipe is a table");
+        table.retain(|key, _| !OF_METHODS.contains(&key));
+        Settings::of(&table, &[])
+    });
+    match made_by.difference(&now, &[]) {
+        Some([expected, found]) => {
+            Err(Error::RecipeChanged { path: comparison.folder.join(RECIPE), found, expected })
+        }
+        None => {
+            run.recipe = recipe.clone();
+            Ok(run)
+        }
+    }
+}
+
+/// What decides how the start policy is measured.
+fn decides_the_ground(recipe: &Recipe) -> Settings {
+    let mut table = toml::Table::try_from(recipe).expect("a recipe is a table");
+    table.retain(|key, _| ["evaluation", "policy"].contains(&key));
+    if let Some(toml::Value::Table(policy)) = table.get_mut("policy") {
+        policy.retain(|key, _| key == "training");
+    }
+    Settings::of(&table, &[])
+}
+
 /// Refuses to go on with trainings that were decided by something else; what decides those to come is noted.
 fn refuse_others(run: &Run, settings: &Settings) -> Result<(), Error> {
     let path = run.folder.join(SETTINGS);
@@ -228,6 +269,11 @@ fn settings(recipe: &Recipe, method: MethodName, datasets: &Datasets) -> Setting
     const OF_ALL: [&str; 4] = ["weight_steps", "levels_of_weights", "reward_models", "personalized"];
     let mut table = toml::Table::try_from(recipe).expect("a recipe is a table");
     table.remove("ablations");
+    // They make intervals from what was measured.
+    if let Some(toml::Value::Table(evaluation)) = table.get_mut("evaluation") {
+        evaluation.remove("resamples");
+    }
+    table.insert("method".into(), method.name().into());
     if let Some(toml::Value::Table(comparison)) = table.get_mut("comparison") {
         comparison.retain(|key, _| OF_ALL.contains(&key) || methods::tables(method).contains(&key));
     }

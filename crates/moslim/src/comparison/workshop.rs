@@ -108,6 +108,15 @@ impl<'a> Workshop<'a> {
         self.timed(REWARD, |shop| shop.ground.judgement.classify(texts))
     }
 
+    /// What the reward model says of answers of the data that a method learns from.
+    pub(super) fn judged_data(
+        &mut self,
+        texts: &[(&Prompt, &str)],
+    ) -> Result<Vec<ClassProbabilities>, Error> {
+        self.cost.data_answers += texts.len();
+        self.judged_texts(texts)
+    }
+
     /// So many questions of training, over and over from one place on that no two draws share.
     pub(super) fn questions(&mut self, n: usize) -> Vec<&'a Prompt> {
         let prompts = &self.ground.prompts;

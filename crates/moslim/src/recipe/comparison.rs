@@ -73,6 +73,17 @@ pub struct ComparisonRecipe {
     pub steerlm2: SteerLm2Recipe,
 }
 
+/// The tables that a variant may change, and what in them is the same for all methods.
+const VARIANT_TABLES: [&str; 3] = ["policy", "mapping", "comparison"];
+const SHARED_KEYS: [&str; 6] = [
+    "policy.max_steps",
+    "comparison.methods",
+    "comparison.variants",
+    "comparison.seeds",
+    "comparison.budgets",
+    "comparison.weight_steps",
+];
+
 impl ComparisonRecipe {
     /// Checks the numbers; `recipe` stands in errors.
     pub(super) fn check(&self, recipe: &str) -> Result<(), RecipeError> {
@@ -101,6 +112,21 @@ impl ComparisonRecipe {
             let is_new = !names[..place].contains(name);
             range("methods", is_new, format!("`{name}` twice"), "another name for every method and variant")?;
         }
+        for variant in &self.variants {
+            for change in &variant.set {
+                let key = change.split('=').next().unwrap_or_default().trim();
+                let is_own = VARIANT_TABLES.iter().any(|table| {
+                    key == *table || key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
+                });
+                let is_shared = SHARED_KEYS.contains(&key);
+                range(
+                    &format!("variants.set of {}", variant.name),
+                    is_own && !is_shared,
+                    format!("`{key}`"),
+                    "settings of policy (but max_steps), mapping, or a method in comparison; the rest is the same for all",
+                )?;
+            }
+        }
         let has_twice = |n: usize, is_known: &dyn Fn(usize) -> bool| (0..n).any(is_known);
         let seeds = has_twice(self.seeds.len(), &|place| self.seeds[..place].contains(&self.seeds[place]));
         range("seeds", !seeds, "a seed twice".into(), "different ones")?;
@@ -114,6 +140,13 @@ impl ComparisonRecipe {
             at_least_one(&format!("{table}.micro_batch_size"), tuning.micro_batch_size)?;
             positive(&format!("{table}.num_train_epochs"), tuning.num_train_epochs)?;
         }
+        let conditional = self.moslim.conditional_share;
+        range(
+            "moslim.conditional_share",
+            conditional >= 0.0 && conditional.is_finite(),
+            conditional.to_string(),
+            "0 or above",
+        )?;
         at_least_one("ric.rounds", self.ric.rounds)?;
         share("ric.quantile", self.ric.quantile)?;
         positive("cpo.beta", self.cpo.beta)?;

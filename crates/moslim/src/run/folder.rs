@@ -11,11 +11,29 @@ use crate::manifest::MANIFEST;
 /// The file that the program that writes into a run folder holds.
 const LOCK: &str = ".lock";
 
-/// Whether a folder holds more than what a run leaves which was refused before it began.
+/// Makes sure that a folder is free for a new run: an earlier one is removed if it may be.
 ///
 /// # Errors
-/// If the folder cannot be read.
-pub fn holds_a_run(folder: &Path) -> Result<bool, Error> {
+/// If it holds an earlier run that may not be removed, or anything else, or another program works in it.
+pub fn make_room(folder: &Path, overwrite: bool) -> Result<(), Error> {
+    if !is_taken(folder)? {
+        return Ok(());
+    }
+    if !folder.join(RECIPE).exists() {
+        return Err(Error::Unusable {
+            place: folder.display().to_string(),
+            found: format!("files, but no {RECIPE}"),
+            expected: "a folder of its own for the run, or that of an earlier one".into(),
+        });
+    }
+    if !overwrite {
+        return Err(Error::RunExists(folder.into()));
+    }
+    empty(folder)
+}
+
+/// Whether a folder holds more than what a run leaves which was refused before it began.
+fn is_taken(folder: &Path) -> Result<bool, Error> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         entries => entries.map_err(Error::io(folder))?,
@@ -59,10 +77,7 @@ pub(super) fn drop_unfinished(folder: &Path) -> Result<(), Error> {
 }
 
 /// Empties a run's folder, unless another program works in it.
-///
-/// # Errors
-/// If another program has it, or something cannot be removed.
-pub fn empty(folder: &Path) -> Result<(), Error> {
+fn empty(folder: &Path) -> Result<(), Error> {
     let _lock = lock(folder)?;
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();

@@ -5,6 +5,7 @@
 
 use burn::module::Module;
 use moslim_baselines::{ModpoLoss, Weights, implicit_reward};
+use moslim_eval::classification::most_probable;
 use moslim_lm::CausalLm;
 use moslim_rl::ops::PreferenceLoss;
 
@@ -21,9 +22,10 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
     let n = ground.n_objectives();
     let names = ground.names();
     let mixed: Vec<&Weights> = ground.weightings.iter().filter(|weights| alone(weights).is_none()).collect();
-    // Every training learns from another part of the pool, as MORLHF's from samples of their own.
-    let n_trainings = n + mixed.len();
-    let pairs_of = |objective: usize, training: usize| pairs(ground, &pool, objective, training, n_trainings);
+    // Every training learns from another part of the pool, as MORLHF's from samples of their own, or all from the whole.
+    let n_parts = if recipe.reuse_pairs { 1 } else { n + mixed.len() };
+    let pairs_of =
+        |objective: usize, training: usize| pairs(ground, &pool, objective, training % n_parts, n_parts);
 
     let mut single = Vec::new();
     for (objective, name) in names.iter().enumerate() {
@@ -73,20 +75,20 @@ fn most_weighted(weights: &Weights) -> usize {
     (1..weights.len()).fold(0, |best, other| if weights[other] > weights[best] { other } else { best })
 }
 
-/// The pairs of an objective in the part of the pool that a training learns from: of every two answers the one of larger reward
+/// The pairs of an objective in the part of the pool that a training learns from: of every two answers the one of the higher level
 /// is preferred, equals make none.
 fn pairs(
     ground: &Ground<'_>,
     pool: &Pool<'_>,
     objective: usize,
-    training: usize,
-    n_trainings: usize,
+    part: usize,
+    n_parts: usize,
 ) -> Result<Vec<Pair>, Error> {
     let answers = pool.answers.chunks(pool.per_prompt).zip(pool.probabilities.chunks(pool.per_prompt));
     let mut pairs = Vec::new();
-    for (answers, probabilities) in answers.skip(training).step_by(n_trainings) {
+    for (answers, probabilities) in answers.skip(part).step_by(n_parts) {
         for (two, of_two) in answers.chunks_exact(2).zip(probabilities.chunks_exact(2)) {
-            let [first, second] = [0, 1].map(|place| ground.rewards(&of_two[place])[objective]);
+            let [first, second] = [0, 1].map(|place| most_probable(&of_two[place].0[objective]));
             if first == second {
                 continue;
             }

@@ -22,7 +22,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
     }
     let sampler = PreferenceSampler::new(recipe.requests.clone(), &ground.datasets.schema)?;
     let mut requests = run.rng(Purpose::Requests);
-    let start = match ground.recipe.moslim.conditional_answers {
+    let start = match (ground.recipe.moslim.conditional_share * samples as f64).round() as usize {
         0 => None,
         n => Some(conditional(shop, &sampler, n)?),
     };
@@ -44,7 +44,7 @@ fn conditional(
         let data = &ground.datasets.sft[..n_answers.min(ground.datasets.sft.len())];
         let texts: Vec<(&Prompt, &str)> =
             data.iter().map(|(prompt, answer)| (prompt, answer.as_str())).collect();
-        let judged = shop.judged_texts(&texts)?;
+        let judged = shop.judged_data(&texts)?;
         let mut rng = ground.run.member_rng(Purpose::Requests, number);
         let example = |((prompt, answer), heads): (&(&Prompt, &str), &ClassProbabilities)| {
             let drawn = sampler.sample(&mut rng).levels.into_iter().zip(&heads.0);

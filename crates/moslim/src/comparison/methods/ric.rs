@@ -11,7 +11,7 @@ use moslim_reward_model::messages;
 
 use super::super::dial::{Asked, Dial, Takes};
 use super::super::ground::Ground;
-use super::super::workshop::{Example, Workshop};
+use super::super::workshop::{Answer, Example, Workshop};
 use crate::run::Purpose;
 use crate::{Error, WeightsAs};
 
@@ -43,7 +43,7 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
     let data = &ground.datasets.sft[..samples.min(ground.datasets.sft.len())];
     let texts: Vec<(&Prompt, &str)> = data.iter().map(|(prompt, answer)| (prompt, answer.as_str())).collect();
     let rewards: Vec<Vec<f64>> =
-        shop.judged_texts(&texts)?.iter().map(|answer| ground.rewards(answer)).collect();
+        shop.judged_data(&texts)?.iter().map(|answer| ground.rewards(answer)).collect();
     let statistics = MeanStd::of_columns(&rewards)?;
     let normalized = |rewards: &[f64]| -> Vec<f64> {
         rewards.iter().zip(&statistics).map(|(&reward, statistics)| within(statistics.z(reward))).collect()
@@ -70,8 +70,10 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
                 .into_iter()
                 .map(|prompt| Ok((prompt, with_rewards(prompt, &draw_target(&targets, &mut rng)?)?)));
             let asked: Vec<(&Prompt, Vec<u32>)> = asked.collect::<Result<_, Error>>()?;
-            let mut answers = shop.answers(&policy, &asked, 1)?;
-            answers.retain(|answer| answer.finished && clean_answer(&answer.text).is_some());
+            let answers = shop.answers(&policy, &asked, 1)?;
+            let answers = answers.into_iter().filter(|answer| answer.finished);
+            let answers = answers.filter_map(|answer| cut(ground, answer).transpose());
+            let answers: Vec<Answer<'_>> = answers.collect::<Result<_, Error>>()?;
             let obtained: Vec<Vec<f64>> =
                 shop.judged(&answers)?.iter().map(|answer| normalized(&ground.rewards(answer))).collect();
             if obtained.is_empty() {
@@ -95,6 +97,18 @@ pub(super) fn train<'a>(shop: &mut Workshop<'a>, samples: usize) -> Result<Box<d
         Ok(policy)
     })?;
     Ok(Box::new(Numbers { ground, policy, tokens, statistics, ranges }))
+}
+
+/// An answer up to where it begins a new turn; nothing if it repeats itself.
+fn cut<'a>(ground: &Ground<'_>, answer: Answer<'a>) -> Result<Option<Answer<'a>>, Error> {
+    match clean_answer(&answer.text) {
+        None => Ok(None),
+        Some(text) if text.len() == answer.text.trim_end().len() => Ok(Some(answer)),
+        Some(text) => {
+            let (_, tokens) = ground.start.lm.tokenizer.encode_exchange(&messages(answer.prompt), text)?;
+            Ok(Some(Answer { tokens, text: text.into(), ..answer }))
+        }
+    }
 }
 
 /// A normalised reward, no larger than prompts can say.

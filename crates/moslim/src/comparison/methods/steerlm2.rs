@@ -150,8 +150,11 @@ fn steered(
                 group.answers.iter().map(|response| Exchange { prompt: &group.prompt, response }).collect();
             let logprobs = sums(&policy.in_precision(recipe.precision), &exchanges);
             let now: Vec<f64> = logprobs.clone().into_data().iter::<f64>().collect();
-            let weights = SteerWeights::new(&group.attributes, &group.prior, &group.proposal, &now)
-                .expect("log-probabilities of sampled answers are finite");
+            let weights = SteerWeights::new(&group.attributes, &group.prior, &group.proposal, &now);
+            let Ok(weights) = weights else {
+                // They are finite as long as the policy is.
+                return (None, f64::NAN);
+            };
             let loss = steerlm2_loss(logprobs, &weights.coefficients()) / rows.len() as f64;
             (Some(loss), weights.divergence() / rows.len() as f64)
         });

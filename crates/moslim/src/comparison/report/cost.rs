@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use moslim_eval::stats::mean;
 
-use crate::comparison::measured::{Cost, Measured};
+use crate::comparison::measured::{Cost, LookUp, Measured};
 
 /// The cost of a training with every seed; means over the seeds, but the most memory.
 pub(super) struct CostSummary {
     pub samples: f64,
+    pub data_answers: f64,
     pub trainings: f64,
+    pub look_up_answers: f64,
+    pub look_up_seconds: f64,
     /// By phase.
     pub seconds: BTreeMap<String, f64>,
     /// Of all phases, in the order of the seeds.
@@ -25,6 +28,9 @@ impl CostSummary {
         let mean_of = |value: fn(&Cost) -> usize| {
             mean(&costs.iter().map(|cost| value(cost) as f64).collect::<Vec<_>>())
         };
+        let mean_of_look_up = |value: fn(&LookUp) -> f64| {
+            mean(&measured.iter().map(|measured| value(&measured.look_up)).collect::<Vec<_>>())
+        };
         let mut seconds = BTreeMap::<String, f64>::new();
         let mut resident_bytes = BTreeMap::<String, f64>::new();
         for cost in &costs {
@@ -38,7 +44,10 @@ impl CostSummary {
         }
         Self {
             samples: mean_of(|cost| cost.samples),
+            data_answers: mean_of(|cost| cost.data_answers),
             trainings: mean_of(|cost| cost.trainings),
+            look_up_answers: mean_of_look_up(|look_up| look_up.answers as f64),
+            look_up_seconds: mean_of_look_up(|look_up| look_up.seconds),
             seconds,
             seconds_by_seed: costs.iter().map(|cost| cost.seconds.values().sum()).collect(),
             peak_bytes: costs.iter().filter_map(|cost| cost.peak_bytes).reduce(f64::max),

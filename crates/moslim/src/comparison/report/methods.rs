@@ -23,6 +23,14 @@ impl MethodName {
         matches!(self, MethodName::Morlhf | MethodName::Modpo)
     }
 
+    /// What it trains beside a policy per point, once for all of them.
+    pub(super) fn trainings_beside_points(self, n_objectives: usize) -> usize {
+        match self {
+            MethodName::Modpo => n_objectives - 1,
+            _ => 0,
+        }
+    }
+
     /// The reward models that it needs as published, for N rewards.
     pub(super) fn published_reward_models(self) -> &'static str {
         match self {

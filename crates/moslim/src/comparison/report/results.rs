@@ -67,6 +67,8 @@ fn method(summary: &Summary<'_>, budget: &BudgetSummary<'_>, method: &MethodSumm
         "kl": method.kl,
         "mean_length": method.mean_length,
         "samples": method.cost.samples,
+        "data_answers": method.cost.data_answers,
+        "look_up": { "answers": method.cost.look_up_answers, "seconds": method.cost.look_up_seconds },
         "seconds": method.cost.seconds,
         "seconds_by_seed": method.cost.seconds_by_seed,
         "trainings": method.cost.trainings,

@@ -6,8 +6,9 @@ use moslim_data::{Objective, ObjectiveSchema};
 use moslim_lm::{OptimizerConfig, Precision};
 
 use super::Compared;
+use crate::checkpoints::Settings;
 use crate::comparison::measured::{
-    AskedAnswer, Control, Cost, LevelCurve, Measured, Outcome, Point, SharedGround, ShownAnswer,
+    AskedAnswer, Control, Cost, LevelCurve, LookUp, Measured, Outcome, Point, SharedGround, ShownAnswer,
 };
 use crate::{
     BudgetName, ComparisonRecipe, CpoRecipe, LevelsOfWeights, MethodName, ModpoRecipe, MorlhfRecipe,
@@ -126,11 +127,13 @@ fn measured(method: &str, seed: u64, points: &[[f64; 2]]) -> Measured {
         samples_allowed: 100,
         cost: Cost {
             samples: 100,
+            data_answers: 0,
             trainings: 1,
             seconds: BTreeMap::from([("generate".into(), 6.0), ("update".into(), 4.0)]),
             peak_bytes: Some(5e6),
             resident_bytes: BTreeMap::from([("policy".into(), 2e6)]),
         },
+        look_up: LookUp { answers: 60, seconds: 1.5 },
         points: points.collect(),
         control: Control { one: one.collect(), all: all.collect() },
         curves: vec![LevelCurve {
@@ -145,6 +148,7 @@ fn measured(method: &str, seed: u64, points: &[[f64; 2]]) -> Measured {
 fn ground(seed: u64) -> SharedGround {
     SharedGround {
         seed,
+        decided_by: Settings::default(),
         seconds: BTreeMap::from([("sft".into(), 20.0), ("reward_model".into(), 30.0)]),
         accuracy: BTreeMap::from([("helpfulness".into(), 0.75), ("honesty".into(), 0.875)]),
         separate_accuracy: BTreeMap::new(),

@@ -25,6 +25,7 @@ impl Cost {
     /// Adds what something else took.
     pub(super) fn add(&mut self, other: &Self) {
         self.samples += other.samples;
+        self.data_answers += other.data_answers;
         self.trainings += other.trainings;
         for (phase, seconds) in &other.seconds {
             *self.seconds.entry(phase.clone()).or_default() += seconds;

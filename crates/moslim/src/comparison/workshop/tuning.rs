@@ -91,6 +91,7 @@ impl Workshop<'_> {
     ) -> Result<CausalLm, Error> {
         const STAGE: &str = "fine-tuning";
         if n_examples == 0 {
+            self.ground.run.progress.say(&format!("{name}: nothing to learn from"));
             return Ok(policy);
         }
         let run = self.ground.run;
@@ -109,7 +110,7 @@ impl Workshop<'_> {
                 let (policy, norm) = optimizer.step(policy, gradients);
                 Ok((policy, loss, norm))
             })?;
-            if !norm.is_finite() {
+            if !norm.is_finite() || !loss.is_finite() {
                 return Err(Error::Diverged { stage: STAGE, step });
             }
             progress.advance(|| format!("loss {loss:.3}"));

@@ -10,16 +10,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MoslimRecipe {
-    /// Answers of the data that are fine-tuned on first, asked for by the levels that the reward model sees in them; the method
-    /// itself does without.
-    pub conditional_answers: usize,
+    /// So many answers of the data per sample are fine-tuned on first, asked for by the levels that the reward model sees in them;
+    /// the method itself does without.
+    pub conditional_share: f64,
 }
 
 /// Settings of MORLHF.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MorlhfRecipe {
-    /// What makes rewards comparable before they are added; Rewarded Soups, P-Soups and P-MORL use it too.
+    /// What makes rewards comparable before they are added; Rewarded Soups, P-Soups and P-MORL use it too, the last two with
+    /// `fixed` for `running`, as the statistics of single preferences would be those of other answers.
     pub reward_normalization: NormalizationName,
 }
 
@@ -149,11 +150,13 @@ pub struct ModpoRecipe {
     pub beta: f64,
     /// The loss.
     pub loss: MarginLoss,
+    /// Whether every weighting learns from all pairs, as in the paper, or from a share of its own, as who samples answers of its own.
+    pub reuse_pairs: bool,
 }
 
 impl Default for ModpoRecipe {
     fn default() -> Self {
-        Self { beta: 0.1, loss: MarginLoss::Sigmoid }
+        Self { beta: 0.1, loss: MarginLoss::Sigmoid, reuse_pairs: false }
     }
 }
 

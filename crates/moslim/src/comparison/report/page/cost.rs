@@ -84,8 +84,7 @@ fn needs(summary: &Summary<'_>, method: &MethodSummary<'_>, n_points: usize) -> 
         RewardModels::Separate => ground.get("separate_reward_models"),
     };
     let trainings = match known.method.trains_per_point() {
-        // What is trained beside one policy per point is needed once.
-        true => (method.cost.trainings - method.points.len() as f64).max(0.0) + n_points as f64,
+        true => (known.method.trainings_beside_points(summary.objectives().len()) + n_points) as f64,
         false => method.cost.trainings,
     };
     let seconds = ground.get("sft").unwrap_or(&0.0)

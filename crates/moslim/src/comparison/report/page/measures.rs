@@ -39,9 +39,12 @@ pub(super) fn overview(page: Page, budget: &BudgetSummary<'_>) -> Page {
         vec![
             method.name().to_string(),
             number(cost.samples, 0),
+            number(cost.data_answers, 0),
             number(cost.trainings, 0),
             number(cost.total_seconds(), 1),
             number(cost.peak_bytes.unwrap_or(f64::NAN) / 1e6, 0),
+            number(cost.look_up_answers, 0),
+            number(cost.look_up_seconds, 1),
         ]
     };
     let rows =
@@ -53,9 +56,22 @@ pub(super) fn overview(page: Page, budget: &BudgetSummary<'_>) -> Page {
             Some("Control is the mean over the objectives; KL is in nats per answer, the mean over all points."),
         )
         .table(
-            &["method", "samples", "trainings", "seconds", "peak of memory, MB"],
+            &[
+                "method",
+                "samples",
+                "answers of the data",
+                "trainings",
+                "seconds",
+                "peak of memory, MB",
+                "answers to look up",
+                "their seconds",
+            ],
             &rows(&effort),
-            Some("What training took: means over the seeds, and the most memory of all."),
+            Some(
+                "What training took: means over the seeds, and the most memory of all. Answers of the data are those that a \
+                 method learned from beside what it sampled. Behind that, what it took to find out what to ask for: which levels \
+                 serve weights, or which weights give levels.",
+            ),
         )
         .figure(
             &hypervolumes(budget),
@@ -64,21 +80,31 @@ pub(super) fn overview(page: Page, budget: &BudgetSummary<'_>) -> Page {
         )
 }
 
+/// So many methods can be read beside each other.
+const MOST_METHODS_OF_A_CHART: usize = 7;
+
 fn hypervolumes(budget: &BudgetSummary<'_>) -> String {
+    let n_charts = budget.methods.len().div_ceil(MOST_METHODS_OF_A_CHART).max(1);
+    let of_a_chart = budget.methods.len().div_ceil(n_charts).max(1);
+    budget.methods.chunks(of_a_chart).map(hypervolumes_of).collect()
+}
+
+fn hypervolumes_of(methods: &[MethodSummary<'_>]) -> String {
     let series = |name: &str, estimate: fn(&MethodSummary<'_>) -> HypervolumeEstimate| BarSeries {
         name: name.into(),
-        bars: (budget.methods.iter().map(estimate))
+        bars: (methods.iter().map(estimate))
             .map(|estimate| Bar { value: estimate.value, interval: Some(estimate.interval) })
             .collect(),
     };
     bar_chart(&BarChart {
         title: "Hypervolume".into(),
         y_label: "share of the unit cube".into(),
-        groups: budget.methods.iter().map(|method| method.name().to_string()).collect(),
+        groups: methods.iter().map(|method| method.name().to_string()).collect(),
         series: vec![
             series("judge", |method| method.hypervolume),
             series("reward model of training", |method| method.proxy_hypervolume),
         ],
+        y_range: Some((0.0, 1.0)),
         ..BarChart::default()
     })
 }

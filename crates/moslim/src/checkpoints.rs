@@ -6,7 +6,7 @@ use moslim_lm::{LmError, read_json, write_folder, write_json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::run::CHECKPOINTS;
+use crate::run::{CHECKPOINTS, remove_folder};
 use crate::{DataFile, Error, Run};
 
 /// Where the checkpoints of a training lie.
@@ -156,10 +156,7 @@ impl Checkpoints {
     /// # Errors
     /// If one cannot be removed.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        match std::fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.folder)(error)),
-            _ => Ok(()),
-        }
+        remove_folder(&self.folder)
     }
 
     /// The folders of whole checkpoints, the oldest first.

@@ -222,9 +222,11 @@ impl Train {
             let run = Run::resume(&folder, &stage.recipe.changes, stage.surroundings()?)?;
             return Ok(moslim::train(&run, Available::on(&stage.device))?);
         }
-        // Nothing is replaced by what cannot be trained.
         let (recipe, surroundings, folder) = (stage.recipe()?, stage.surroundings()?, stage.folder());
-        Datasets::of(&recipe)?;
+        if overwrite {
+            // Nothing is replaced by what has nothing to learn from.
+            Datasets::of(&recipe)?;
+        }
         moslim::make_room(&folder, overwrite)?;
         Ok(moslim::train(&Run::new(recipe, &folder, surroundings)?, Available::on(&stage.device))?)
     }

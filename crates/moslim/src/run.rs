@@ -16,6 +16,7 @@ use rand::rngs::ChaCha8Rng;
 use crate::checkpoints::Settings;
 use crate::{Error, Progress, Recipe};
 
+pub(crate) use self::folder::remove_folder;
 use self::folder::{drop_unfinished, lock};
 pub use self::folder::{make_room, write_whole};
 pub(crate) use self::log::{JsonLines, read_log};
@@ -328,11 +329,7 @@ impl Run {
 
     /// Drops the checkpoints of a stage that is done.
     pub(crate) fn drop_checkpoints(&self) -> Result<(), Error> {
-        let folder = self.folder.join(CHECKPOINTS);
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
-            _ => Ok(()),
-        }
+        remove_folder(&self.folder.join(CHECKPOINTS))
     }
 
     /// Ends the stage if somebody asked for it.

@@ -235,11 +235,9 @@ fn with_recipe_of_now(mut run: Run, recipe: &Recipe, comparison: &Comparison) ->
 
 /// What decides how the start policy is measured.
 fn decides_the_ground(recipe: &Recipe) -> Settings {
-    let mut table = toml::Table::try_from(recipe).expect("a recipe is a table");
-    table.retain(|key, _| ["evaluation", "policy"].contains(&key));
-    if let Some(toml::Value::Table(policy)) = table.get_mut("policy") {
-        policy.retain(|key, _| key == "training");
-    }
+    let sampling = toml::Value::try_from(recipe.policy.training.sampling).expect("sampling is a table");
+    let prompts = toml::Value::Integer(recipe.evaluation.prompts as i64);
+    let table = [("sampling".into(), sampling), ("prompts".into(), prompts)].into_iter().collect();
     Settings::of(&table, &[])
 }
 

@@ -73,8 +73,8 @@ pub struct ComparisonRecipe {
     pub steerlm2: SteerLm2Recipe,
 }
 
-/// The tables that a variant may change, and what in them is the same for all methods.
-const VARIANT_TABLES: [&str; 3] = ["policy", "mapping", "comparison"];
+/// Settings that a variant may change, and those among them that are the same for all methods.
+const OF_A_VARIANT: [&str; 3] = ["policy.", "mapping.", "comparison."];
 const SHARED_KEYS: [&str; 6] = [
     "policy.max_steps",
     "comparison.methods",
@@ -115,9 +115,7 @@ impl ComparisonRecipe {
         for variant in &self.variants {
             for change in &variant.set {
                 let key = change.split('=').next().unwrap_or_default().trim();
-                let is_own = VARIANT_TABLES.iter().any(|table| {
-                    key == *table || key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
-                });
+                let is_own = key == "mapping" || OF_A_VARIANT.iter().any(|table| key.starts_with(table));
                 let is_shared = SHARED_KEYS.contains(&key);
                 range(
                     &format!("variants.set of {}", variant.name),

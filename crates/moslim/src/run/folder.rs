@@ -76,6 +76,17 @@ pub(super) fn drop_unfinished(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Removes a folder with all that is in it, if it is there.
+///
+/// # Errors
+/// If something cannot be removed.
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Empties a run's folder, unless another program works in it.
 fn empty(folder: &Path) -> Result<(), Error> {
     let _lock = lock(folder)?;

@@ -34,7 +34,7 @@ use crate::checkpoints::{Checkpoints, Settings};
 use crate::mapped_reward::RewardMemory;
 use crate::model_card::{CARD, Part, model_card, trains_the_start};
 use crate::monitor::{Monitor, MonitorState, Vitals};
-use crate::run::{ADAPTER_FOLDER, BEST_POLICY_FOLDER, Purpose, START_FOLDER};
+use crate::run::{ADAPTER_FOLDER, BEST_POLICY_FOLDER, Purpose, START_FOLDER, remove_folder};
 use crate::{DataFile, Datasets, Error, MappedReward, ModelRecipe, PolicyFolder, Run};
 
 /// How the stage is called.
@@ -300,11 +300,7 @@ impl<'a> Optimization<'a> {
             ));
             return Ok(());
         }
-        let folder = self.run.folder.join(BEST_POLICY_FOLDER);
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
-            _ => Ok(()),
-        }
+        remove_folder(&self.run.folder.join(BEST_POLICY_FOLDER))
     }
 
     /// Tells of signs of trouble, and ends the run at those that the recipe names.

@@ -232,7 +232,13 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
     }
     let variant = "comparison.variants=[{ name = \"\", method = \"ric\", set = [] }]";
     assert!(told(&[variant], 1).contains("variants.name: found none, expected a name for every variant"));
-    for change in ["data.labels.noise=0.4", "comparison.weight_steps=3", "policy.max_steps=2", "seed=5"] {
+    for change in [
+        "data.labels.noise=0.4",
+        "comparison.weight_steps=3",
+        "policy.max_steps=2",
+        "policy={ max_steps = 2 }",
+        "seed=5",
+    ] {
         let variant =
             format!("comparison.variants=[{{ name = \"x\", method = \"ric\", set = [\"{change}\"] }}]");
         assert!(told(&[&variant], 1).contains("the rest is the same for all"), "{change}");

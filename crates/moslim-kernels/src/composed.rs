@@ -5,6 +5,8 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
+use crate::AdamWStep;
+
 /// [`swiglu`](crate::swiglu) from ordinary tensor operations.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     silu(gate) * up
@@ -19,6 +21,23 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
 /// [`lora_linear`](crate::lora_linear) from ordinary tensor operations.
 pub fn lora_linear(x: Tensor<2>, weight: Tensor<2>, a: Tensor<2>, b: Tensor<2>, scaling: f64) -> Tensor<2> {
     x.clone().matmul(weight) + x.matmul(a).matmul(b) * scaling
+}
+
+/// [`adamw`](crate::adamw) from ordinary tensor operations.
+pub fn adamw<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    [moment_1, moment_2]: [Tensor<D>; 2],
+    step: &AdamWStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let &AdamWStep { learning_rate, beta_1, beta_2, epsilon, weight_decay, time } = step;
+    let moment_1 = moment_1 * beta_1 + gradient.clone() * (1.0 - beta_1);
+    let moment_2 = moment_2 * beta_2 + gradient.square() * (1.0 - beta_2);
+    let mean = moment_1.clone() / (1.0 - beta_1.powi(time));
+    let root_mean_square = (moment_2.clone() / (1.0 - beta_2.powi(time))).sqrt();
+    let direction = mean / (root_mean_square + epsilon);
+    let kept = parameter * (1.0 - learning_rate * f64::from(weight_decay));
+    (kept - direction * learning_rate, [moment_1, moment_2])
 }
 
 /// [`rope`](crate::rope) from ordinary tensor operations.

@@ -170,6 +170,56 @@ pub fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, star
     composed::causal_attention(query, key, value, starts)
 }
 
+/// What a step of AdamW does to every parameter alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// The learning rate of this step.
+    pub learning_rate: f64,
+    /// Decay of the running mean of gradients.
+    pub beta_1: f32,
+    /// Decay of the running mean of squared gradients.
+    pub beta_2: f32,
+    /// Added to the root of the mean of squared gradients.
+    pub epsilon: f32,
+    /// The share that a learning rate of 1 would take off the parameter.
+    pub weight_decay: f32,
+    /// The number of the step, from 1 on.
+    pub time: i32,
+}
+
+/// A step of AdamW ([Loshchilov & Hutter 2019](https://arxiv.org/abs/1711.05101), algorithm 2), without a gradient of its own.
+///
+/// Returns the changed parameter and the changed running means of the gradient and of its square, which are 0 before the first step.
+///
+/// # Shapes
+/// - `parameter`, `gradient`, both `moments`, returns: the same
+///
+/// ```
+/// # use burn::tensor::Tensor;
+/// # use moslim_kernels::{AdamWStep, adamw};
+/// let step = AdamWStep { learning_rate: 0.1, beta_1: 0.5, beta_2: 0.75, epsilon: 0.0, weight_decay: 0.0, time: 1 };
+/// let number = |x: f32| Tensor::<1>::from_floats([x], &Default::default());
+/// let (parameter, moments) = adamw(number(1.0), number(-4.0), [number(0.0), number(0.0)], &step);
+/// // The first step goes as far as the learning rate, against the gradient.
+/// assert_eq!(parameter.into_scalar::<f32>(), 1.1);
+/// assert_eq!(moments.map(|moment| moment.into_scalar::<f32>()), [-2.0, 4.0]);
+/// ```
+pub fn adamw<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    step: &AdamWStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let shape = parameter.dims();
+    assert_eq!(gradient.dims(), shape, "adamw: gradient of a parameter {shape:?}");
+    assert!(moments.iter().all(|moment| moment.dims() == shape), "adamw: moments of a parameter {shape:?}");
+    #[cfg(feature = "flex")]
+    if flex::adamw::takes([&parameter, &gradient, &moments[0], &moments[1]]) {
+        return flex::adamw::adamw(parameter, gradient, moments, step);
+    }
+    composed::adamw(parameter, gradient, moments, step)
+}
+
 /// The log-probability of given tokens and the entropy of the distribution they were chosen from: `log softmax(hidden · vocabulary / temperature)`.
 ///
 /// # Shapes

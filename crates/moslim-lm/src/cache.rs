@@ -62,6 +62,36 @@ impl KvCache {
         self.len += time;
     }
 
+    /// Takes in the rows of another cache behind its own, with room for so many columns more.
+    ///
+    /// Both end in the same column then, and columns that are padding for all rows are gone.
+    pub(crate) fn join(&mut self, other: Self, room: usize) {
+        let width_of = |cache: &Self| cache.len - cache.starts.iter().min().expect("a cache has rows");
+        let widths = [width_of(self), width_of(&other)];
+        let len = widths[0].max(widths[1]);
+        let joined = |caches: [&Tensor<4>; 2]| {
+            let [n_rows, heads, _, head_dim] = caches[0].dims();
+            let n_others = caches[1].dims()[0];
+            let shape = [n_rows + n_others, heads, len + room, head_dim];
+            let mut all = Tensor::zeros(shape, (&caches[0].device(), caches[0].dtype()));
+            let rows = [0..n_rows, n_rows..n_rows + n_others];
+            for (((rows, cache), read), width) in
+                rows.into_iter().zip(caches).zip([self.len, other.len]).zip(widths)
+            {
+                let columns = cache.clone().slice([0..rows.len(), 0..heads, read - width..read, 0..head_dim]);
+                all = all.slice_assign([rows, 0..heads, len - width..len, 0..head_dim], columns);
+            }
+            all
+        };
+        let layers = self.layers.iter().zip(&other.layers);
+        let layers = layers.map(|(own, others)| (joined([&own.0, &others.0]), joined([&own.1, &others.1])));
+        let layers = layers.collect();
+        let moved =
+            |cache: &Self| cache.starts.iter().map(|start| start + len - cache.len).collect::<Vec<_>>();
+        let starts = [moved(self), moved(&other)].concat();
+        *self = Self { layers, starts, capacity: len + room, len };
+    }
+
     /// Keeps (or repeats) the given rows, in the given order.
     pub fn select_rows(&mut self, rows: &[usize]) {
         self.starts = rows.iter().map(|&row| self.starts[row]).collect();

@@ -77,7 +77,7 @@ impl ModelConfig {
             self.key_heads() as f64 * self.head_dim() as f64,
         ];
         // Residual stream and its normalised form twice; q, k and v before and after the rotation, and the mixture of the
-        // heads; gate, up and their product.
+        // heads; gate, up and their product. The kernels of the CPU compute normalised forms and products again instead.
         let of_layer = 4.0 * hidden + 3.0 * query + 3.0 * key + query + 3.0 * inner;
         (self.num_hidden_layers as f64 * of_layer + 2.0 * hidden) * BYTES_PER_NUMBER
     }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adamw;
 mod adapter_folder;
 mod batches;
 mod cache;
@@ -7,6 +8,7 @@ mod checkpoint;
 mod checkpointing;
 mod config;
 mod conversation;
+mod decoding;
 mod error;
 mod family;
 mod folder;

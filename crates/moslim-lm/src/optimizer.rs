@@ -1,9 +1,11 @@
 //! AdamW with a clipped global gradient norm and a learning-rate schedule.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+
+use crate::adamw::AdamW;
 
 /// How the learning rate changes over a run, after its warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +84,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// At the start of a run of `total_steps` steps.
     pub fn new(config: OptimizerConfig, total_steps: usize) -> Self {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(config.adam_beta1 as f32)
-            .with_beta_2(config.adam_beta2 as f32)
-            .with_epsilon(config.adam_epsilon as f32)
-            .with_weight_decay(config.weight_decay as f32)
-            .init();
+        let adamw = ModuleOptimizer::from(AdamW::of(&config));
         Self { config, adamw, step: 0, total_steps }
     }
 

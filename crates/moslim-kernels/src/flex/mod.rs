@@ -3,6 +3,7 @@
 //! Every function gives `None` where it does not apply: another back end, another number type, an empty tensor.
 //! `route` takes tensors apart and puts them together, `storage` gives kernels views of the memory, and there is one file per operation with its step of the backward pass.
 
+pub(crate) mod adamw;
 mod attention;
 mod lora_linear;
 mod packed_matrix;

@@ -1,11 +1,13 @@
-//! RMSNorm.
+//! RMSNorm: so cheap that the backward pass computes it again, whatever the strategy, rather than have it kept.
 
 use super::route::{Operation, Tracked, apply, input};
 use super::storage::{elements, from_elements, row_major};
 use crate::kernels::rms_norm as kernel;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
@@ -28,7 +30,14 @@ impl Operation<2> for RmsNorm {
 
     fn forward_tracked<C: CheckpointStrategy>(self, [x, weight]: [Tracked; 2]) -> Tracked {
         let (out, inverse_rms) = forward(x.primitive(), weight.primitive(), self.epsilon);
-        match RmsNormBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+        let again = RmsNormAgain { x: x.id(), weight: weight.primitive().clone(), epsilon: self.epsilon };
+        let step = RmsNormBackward
+            .prepare::<BalancedCheckpointing>([x.node(), weight.node()])
+            .memory_bound()
+            .retro_forward(again)
+            .parents([&x])
+            .stateful();
+        match step {
             OpsKind::Tracked(mut step) => {
                 let state = RmsNormState {
                     x: step.checkpoint(&x),
@@ -74,5 +83,22 @@ impl Backward<Flex, 2> for RmsNormBackward {
         if let Some(parent) = weight_parent {
             grads.register::<Flex>(parent.id, from_elements(weight_gradient, weight.shape()));
         }
+    }
+}
+
+/// Computes the output again when the maps behind it ask for their input.
+///
+/// The weight is held here because a frozen one is no node of the graph.
+#[derive(Debug)]
+struct RmsNormAgain {
+    x: NodeId,
+    weight: FlexTensor,
+    epsilon: f32,
+}
+
+impl RetroForward for RmsNormAgain {
+    fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
+        let x = states.get_state(&self.x);
+        states.save(out_node, forward(&x, &self.weight, self.epsilon).0);
     }
 }

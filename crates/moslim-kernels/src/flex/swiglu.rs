@@ -1,4 +1,4 @@
-//! SwiGLU: cheap, so gradient checkpointing may compute it again.
+//! SwiGLU: so cheap that the backward pass computes it again, whatever the strategy, rather than have it kept.
 
 use super::route::{Operation, Tracked, apply, input};
 use super::storage::{elements, from_elements, row_major};
@@ -7,7 +7,7 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
 use burn::backend::autodiff::checkpoint::state::BackwardStates;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
@@ -28,7 +28,7 @@ impl Operation<2> for Swiglu {
     fn forward_tracked<C: CheckpointStrategy>(self, [gate, up]: [Tracked; 2]) -> Tracked {
         let out = forward(gate.primitive(), up.primitive());
         let step = SwigluBackward
-            .prepare::<C>([gate.node(), up.node()])
+            .prepare::<BalancedCheckpointing>([gate.node(), up.node()])
             .memory_bound()
             .retro_forward(SwigluAgain { gate: gate.id(), up: up.id() })
             .parents([&gate, &up])
@@ -67,7 +67,7 @@ impl Backward<Flex, 2> for SwigluBackward {
     }
 }
 
-/// Computes the output again under gradient checkpointing.
+/// Computes the output again when the map behind it asks for its input.
 #[derive(Debug)]
 struct SwigluAgain {
     gate: NodeId,

@@ -2,6 +2,7 @@
 //!
 //! Work is split into tasks that do not depend on the number of threads, and partial sums are added in a fixed order, so results have the same bits however many threads run.
 
+pub(crate) mod adamw;
 pub(crate) mod attention;
 mod gemm;
 pub(crate) mod lora_linear;

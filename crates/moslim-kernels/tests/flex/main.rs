@@ -1,5 +1,6 @@
 //! The fused operations on flex, through the public functions.
 
+mod adamw;
 mod against_composed;
 mod against_reference;
 mod reference;

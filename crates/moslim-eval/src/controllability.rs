@@ -8,7 +8,7 @@ use moslim_data::{Level, ObjectiveSchema};
 use rand::Rng;
 use serde::Serialize;
 
-use crate::stats::{CountMatrix, Interval, bootstrap_interval, mean, slope};
+use crate::stats::{CountMatrix, Interval, mean, resampled_in_groups, slope};
 
 /// One answer, the levels its prompt asked for and the levels a judge found in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,18 @@ const MEASURES: ControlMeasures<fn(&CountMatrix) -> f64> = ControlMeasures {
     dynamic_range,
 };
 
+/// The measures one by one.
+const FIELDS: ControlMeasures<fn(&ControlMeasures<f64>) -> f64> = ControlMeasures {
+    exact: |measures| measures.exact,
+    within_one: |measures| measures.within_one,
+    mae: |measures| measures.mae,
+    spearman: |measures| measures.spearman,
+    kendall_tau_b: |measures| measures.kendall_tau_b,
+    quadratic_weighted_kappa: |measures| measures.quadratic_weighted_kappa,
+    monotonicity_violations: |measures| measures.monotonicity_violations,
+    dynamic_range: |measures| measures.dynamic_range,
+};
+
 /// Control over one objective, measured on the answers whose prompt asked for a level of it.
 ///
 /// A measure that is not defined on these answers is NaN, `null` in JSON.
@@ -89,8 +101,11 @@ pub struct ObjectiveControl {
     /// The measures on all answers.
     #[serde(flatten)]
     pub measures: ControlMeasures<f64>,
-    /// 95 % bootstrap intervals over prompts.
+    /// 95 % bootstrap intervals over prompts, and over training seeds where there are several.
     pub intervals: ControlMeasures<Interval>,
+    /// The measures in every resample, whose draws are the same for all objectives.
+    #[serde(skip)]
+    pub resampled: Vec<ControlMeasures<f64>>,
 }
 
 /// Measures the control over every objective of the schema; intervals come from `resamples` draws of the prompts.
@@ -103,43 +118,81 @@ pub fn controllability(
     resamples: usize,
     rng: &mut impl Rng,
 ) -> Vec<ObjectiveControl> {
-    check_lengths(judged, schema);
+    controllability_over_seeds(&[judged], schema, resamples, rng)
+}
+
+/// [`controllability`] of the answers of several training seeds together, each with prompts of its own; intervals come from draws of seeds,
+/// and of prompts within each seed drawn ([`bootstrap_interval_in_groups`]).
+///
+/// Two methods that were measured on the same prompts see the same draws when both are given a generator with the same seed.
+///
+/// # Panics
+/// When an answer does not have one entry per objective, or a level is outside its objective.
+pub fn controllability_over_seeds(
+    judged: &[&[Judged]],
+    schema: &ObjectiveSchema,
+    resamples: usize,
+    rng: &mut impl Rng,
+) -> Vec<ObjectiveControl> {
+    judged.iter().for_each(|judged| check_lengths(judged, schema));
+    // `[n_seeds][n_prompts][n_objectives]`
+    let counts: Vec<Vec<Vec<CountMatrix>>> =
+        judged.iter().map(|judged| by_prompt(judged, schema)).filter(|prompts| !prompts.is_empty()).collect();
+    let n_objectives = schema.objectives().len();
+    let sum = |objective: usize, prompts: &mut dyn Iterator<Item = &Vec<CountMatrix>>| {
+        let mut sum = CountMatrix::new(schema.objectives()[objective].n_levels());
+        prompts.for_each(|prompt| sum += &prompt[objective]);
+        sum
+    };
+    let sizes: Vec<usize> = counts.iter().map(Vec::len).collect();
+    // `[resamples][n_objectives]`
+    let resampled = resampled_in_groups(&sizes, resamples, rng, |draws| {
+        let measures = |objective| {
+            let prompts =
+                draws.iter().flat_map(|draw| draw.clusters.iter().map(|&prompt| &counts[draw.group][prompt]));
+            let matrix = sum(objective, &mut { prompts });
+            MEASURES.map(|measure| measure(&matrix))
+        };
+        (0..n_objectives).map(measures).collect::<Vec<_>>()
+    });
     (schema.objectives().iter().enumerate())
         .map(|(index, objective)| {
-            let mut by_prompt = BTreeMap::new();
-            let mut unasked = Vec::new();
-            for answer in judged {
-                match answer.asked[index] {
-                    Some(asked) => by_prompt
-                        .entry(answer.prompt)
-                        .or_insert_with(|| CountMatrix::new(objective.n_levels()))
-                        .count(asked, answer.achieved[index]),
-                    None => unasked.push(answer.achieved[index] as f64),
-                }
-            }
-            let by_prompt: Vec<CountMatrix> = by_prompt.into_values().collect();
-            let sum = |prompts: &mut dyn Iterator<Item = usize>| {
-                let mut sum = CountMatrix::new(objective.n_levels());
-                prompts.for_each(|prompt| sum += &by_prompt[prompt]);
-                sum
-            };
-            let matrix = sum(&mut (0..by_prompt.len()));
+            let resampled: Vec<ControlMeasures<f64>> =
+                resampled.iter().map(|measures| measures[index]).collect();
+            let matrix = sum(index, &mut counts.iter().flatten());
+            let answers = || judged.iter().copied().flatten();
+            let unasked = answers().filter(|answer| answer.asked[index].is_none());
+            let unasked: Vec<f64> = unasked.map(|answer| answer.achieved[index] as f64).collect();
+            let measures = MEASURES.map(|measure| measure(&matrix));
             ObjectiveControl {
                 objective: objective.name.clone(),
                 n_answers: matrix.total(),
-                n_prompts: by_prompt.len(),
+                n_prompts: counts.iter().flatten().filter(|prompt| prompt[index].total() > 0).count(),
                 mean_level_by_asked: matrix.mean_by_row(),
                 mean_level_unasked: mean(&unasked),
-                measures: MEASURES.map(|measure| measure(&matrix)),
-                intervals: MEASURES.map(|measure| {
-                    bootstrap_interval(by_prompt.len(), resamples, rng, |drawn| {
-                        measure(&sum(&mut drawn.iter().copied()))
-                    })
-                }),
+                measures,
+                intervals: FIELDS.map(|field| Interval::of(&resampled.iter().map(field).collect::<Vec<_>>())),
+                resampled,
                 matrix,
             }
         })
         .collect()
+}
+
+/// Counts of asked levels against achieved ones, in the order of the prompts' numbers. `[n_prompts][n_objectives]`
+fn by_prompt(judged: &[Judged], schema: &ObjectiveSchema) -> Vec<Vec<CountMatrix>> {
+    let nothing =
+        || schema.objectives().iter().map(|objective| CountMatrix::new(objective.n_levels())).collect();
+    let mut by_prompt = BTreeMap::<usize, Vec<CountMatrix>>::new();
+    for answer in judged {
+        let counts = by_prompt.entry(answer.prompt).or_insert_with(nothing);
+        for ((counts, asked), &achieved) in counts.iter_mut().zip(&answer.asked).zip(&answer.achieved) {
+            if let Some(asked) = *asked {
+                counts.count(asked, achieved);
+            }
+        }
+    }
+    by_prompt.into_values().collect()
 }
 
 /// How far asking for one objective moves each: entry `[i][j]` is the least-squares slope of the achieved level of `j` on the asked level of `i`.

@@ -8,6 +8,7 @@ mod count_matrix;
 
 pub use bootstrap::{
     GroupDraw, Interval, bootstrap_interval, bootstrap_interval_in_groups, bootstrap_intervals,
+    resampled_in_groups,
 };
 pub use count_matrix::{CountMatrix, spearman_of_counts};
 

@@ -26,6 +26,9 @@ use crate::evaluation::Judge;
 use crate::run::RECIPE;
 use crate::{Available, ComparisonRecipe, Datasets, Error, Recipe, Surroundings, make_room, write_whole};
 
+/// The folder of the seeds in that of a comparison.
+const SEEDS: &str = "seeds";
+
 /// The files of the report.
 const RESULTS: &str = "report/results.json";
 const PAGE: &str = "report/index.html";
@@ -87,6 +90,13 @@ impl Comparison {
         let comparison = Self { recipe, only, folder, resume: true, changes, surroundings };
         comparison.check()?;
         Ok(comparison)
+    }
+
+    /// Whether a folder is that of a comparison, or of one of its seeds.
+    pub fn is_in(folder: &Path) -> bool {
+        let is_comparison = |folder: &Path| folder.join(SEEDS).is_dir() && folder.join(RECIPE).exists();
+        let above = folder.parent().filter(|above| above.file_name().is_some_and(|name| name == SEEDS));
+        is_comparison(folder) || above.and_then(Path::parent).is_some_and(is_comparison)
     }
 
     /// Refuses what cannot be compared, before anything is written.

@@ -219,6 +219,13 @@ impl Train {
     fn run(self) -> anyhow::Result<()> {
         let Self { stage, overwrite, resume } = self;
         if let Some(folder) = resume {
+            if Comparison::is_in(&folder) {
+                return Err(Error::Unusable {
+                    place: folder.display().to_string(),
+                    found: "a comparison".into(),
+                    expected: "a run; comparisons go on with `moslim compare --resume`".into(),
+                })?;
+            }
             let run = Run::resume(&folder, &stage.recipe.changes, stage.surroundings()?)?;
             return Ok(moslim::train(&run, Available::on(&stage.device))?);
         }

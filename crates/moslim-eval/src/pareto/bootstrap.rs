@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::hypervolume::dominated_volume;
 use super::{Place, PointsError, error};
-use crate::stats::{Interval, bootstrap_interval, bootstrap_interval_in_groups, mean};
+use crate::stats::{Interval, mean, resampled_in_groups};
 
 /// A hypervolume with its uncertainty over prompts, or over training seeds and prompts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HypervolumeEstimate {
     /// The hypervolume of the points' mean scores on the prompts given; of several seeds, the mean.
     pub value: f64,
@@ -17,6 +17,9 @@ pub struct HypervolumeEstimate {
     pub mean: f64,
     /// The 95 % interval of the resamples.
     pub interval: Interval,
+    /// The hypervolume in every resample.
+    #[serde(skip)]
+    pub resampled: Vec<f64>,
 }
 
 /// [`hypervolume`](super::hypervolume) of points that are means over prompts, with its interval under resampling of the prompts ([Efron 1979]).
@@ -55,15 +58,7 @@ pub fn bootstrap_hypervolume(
     resamples: usize,
     rng: &mut impl Rng,
 ) -> Result<HypervolumeEstimate, PointsError> {
-    let n_prompts = check(scores, reference)?;
-    let mut volumes = Vec::with_capacity(resamples);
-    let interval = bootstrap_interval(n_prompts, resamples, rng, |drawn| {
-        let volume = volume_on(scores, drawn, reference);
-        volumes.push(volume);
-        volume
-    });
-    let value = volume_on(scores, &Vec::from_iter(0..n_prompts), reference);
-    Ok(HypervolumeEstimate { value, mean: mean(&volumes), interval })
+    bootstrap_hypervolume_over_seeds(&[scores], reference, resamples, rng)
 }
 
 /// The mean over training seeds of the [`hypervolume`](super::hypervolume) that each reached, with its interval under resampling of seeds, and of prompts within each seed.
@@ -91,24 +86,22 @@ pub fn bootstrap_hypervolume(
 ///
 /// # Errors
 /// As [`bootstrap_hypervolume`], of any seed.
-pub fn bootstrap_hypervolume_over_seeds(
-    scores: &[Vec<Vec<Vec<f64>>>],
+pub fn bootstrap_hypervolume_over_seeds<S: AsRef<[Vec<Vec<f64>>]>>(
+    scores: &[S],
     reference: &[f64],
     resamples: usize,
     rng: &mut impl Rng,
 ) -> Result<HypervolumeEstimate, PointsError> {
-    let sizes = scores.iter().map(|scores| check(scores, reference)).collect::<Result<Vec<_>, _>>()?;
-    let of_seeds = (scores.iter().zip(&sizes))
-        .map(|(scores, &size)| volume_on(scores, &Vec::from_iter(0..size), reference));
+    let sizes =
+        scores.iter().map(|scores| check(scores.as_ref(), reference)).collect::<Result<Vec<_>, _>>()?;
+    let volume_of = |seed: usize, prompts: &[usize]| volume_on(scores[seed].as_ref(), prompts, reference);
+    let of_seeds = sizes.iter().enumerate().map(|(seed, &size)| volume_of(seed, &Vec::from_iter(0..size)));
     let value = mean(&of_seeds.collect::<Vec<_>>());
-    let mut means = Vec::with_capacity(resamples);
-    let interval = bootstrap_interval_in_groups(&sizes, resamples, rng, |draws| {
-        let volumes = draws.iter().map(|draw| volume_on(&scores[draw.group], &draw.clusters, reference));
-        let volume = mean(&volumes.collect::<Vec<_>>());
-        means.push(volume);
-        volume
+    let resamples = if sizes.contains(&0) { 0 } else { resamples };
+    let resampled = resampled_in_groups(&sizes, resamples, rng, |draws| {
+        mean(&draws.iter().map(|draw| volume_of(draw.group, &draw.clusters)).collect::<Vec<_>>())
     });
-    Ok(HypervolumeEstimate { value, mean: mean(&means), interval })
+    Ok(HypervolumeEstimate { value, mean: mean(&resampled), interval: Interval::of(&resampled), resampled })
 }
 
 /// The hypervolume of the points' means over these prompts; NaN without prompts.
@@ -155,6 +148,12 @@ mod tests {
         bootstrap_hypervolume(scores, reference, 4000, &mut ChaCha8Rng::seed_from_u64(1))
     }
 
+    /// The same in every one of 4000 resamples.
+    fn constant(value: f64) -> HypervolumeEstimate {
+        let interval = Interval { low: value, high: value };
+        HypervolumeEstimate { value, mean: value, interval, resampled: vec![value; 4000] }
+    }
+
     #[test]
     fn interval_of_one_point_is_two_standard_errors_wide() {
         // 200 coin flips of 1 or 3 times a constant height of 2: 4, with a standard error of 2 · sqrt(1 / 200) = 0.1414.
@@ -173,8 +172,7 @@ mod tests {
         let wide = (0..16).map(|prompt| vec![x(prompt), 1.0]).collect();
         let high = (0..16).map(|prompt| vec![1.0, 4.0 - x(prompt)]).collect();
         let volume = estimate(&[wide, high], &[0.0, 0.0]).unwrap();
-        let interval = Interval { low: 3.0, high: 3.0 };
-        assert_eq!(volume, HypervolumeEstimate { value: 3.0, mean: 3.0, interval });
+        assert_eq!(volume, constant(3.0));
     }
 
     #[test]
@@ -195,22 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_is_the_bootstrap_over_prompts() {
-        let point = |shift: u32| -> Vec<Vec<f64>> {
-            (0..20).map(|prompt| vec![f64::from((prompt + shift) % 5), f64::from(prompt % 3)]).collect()
-        };
-        let scores = vec![point(0), point(2)];
-        assert_eq!(over_seeds(std::slice::from_ref(&scores)), estimate(&scores, &[0.0, 0.0]).unwrap());
-    }
-
-    #[test]
     fn seeds_that_agree_and_seeds_that_differ() {
         let seed = |side: f64, n_prompts: usize| vec![vec![vec![side, 2.0]; n_prompts]];
-        let interval = Interval { low: 6.0, high: 6.0 };
-        assert_eq!(
-            over_seeds(&[seed(3.0, 5), seed(3.0, 7)]),
-            HypervolumeEstimate { value: 6.0, mean: 6.0, interval }
-        );
+        assert_eq!(over_seeds(&[seed(3.0, 5), seed(3.0, 7)]), constant(6.0));
         // 64 seeds of 2 or 6: 4 with a standard error of 2 / sqrt(64) = 0.25.
         let seeds: Vec<_> = (0..64).map(|index| seed(f64::from(1 + index % 2 * 2), 2)).collect();
         let volume = over_seeds(&seeds);
@@ -224,10 +209,7 @@ mod tests {
     fn fronts_are_taken_by_seed() {
         // Each seed alone reaches 4 · 1; their points together would reach 7.
         let volume = over_seeds(&[vec![vec![vec![4.0, 1.0]; 3]], vec![vec![vec![1.0, 4.0]; 3]]]);
-        assert_eq!(
-            volume,
-            HypervolumeEstimate { value: 4.0, mean: 4.0, interval: Interval { low: 4.0, high: 4.0 } }
-        );
+        assert_eq!(volume, constant(4.0));
     }
 
     #[test]

@@ -13,6 +13,24 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// The middle 95 % of what a statistic came to in the resamples; those where it is not finite are left out.
+    ///
+    /// Of the differences of two methods, resample by resample of the same draws, it says whether one is better.
+    ///
+    /// ```
+    /// use moslim_eval::stats::Interval;
+    ///
+    /// let interval = Interval::of(&Vec::from_iter((0..=1000).map(f64::from)));
+    /// assert_eq!([interval.low, interval.high], [25.0, 975.0]);
+    /// ```
+    pub fn of(resamples: &[f64]) -> Self {
+        let mut values: Vec<f64> = resamples.iter().copied().filter(|value| value.is_finite()).collect();
+        values.sort_by(f64::total_cmp);
+        Self { low: percentile(&values, 0.025), high: percentile(&values, 0.975) }
+    }
+}
+
 impl From<Interval> for [f64; 2] {
     fn from(interval: Interval) -> Self {
         [interval.low, interval.high]
@@ -64,12 +82,10 @@ pub fn bootstrap_intervals<const N: usize>(
     for _ in 0..resamples {
         drawn.fill_with(|| rng.random_range(0..n_clusters));
         for (values, value) in values.iter_mut().zip(statistics(&drawn)) {
-            if value.is_finite() {
-                values.push(value);
-            }
+            values.push(value);
         }
     }
-    std::array::from_fn(|index| central(&mut values[index]))
+    std::array::from_fn(|index| Interval::of(&values[index]))
 }
 
 /// What was drawn of one group, such as the prompts of one training seed.
@@ -106,11 +122,24 @@ pub fn bootstrap_interval_in_groups(
     sizes: &[usize],
     resamples: usize,
     rng: &mut impl Rng,
-    mut statistic: impl FnMut(&[GroupDraw]) -> f64,
+    statistic: impl FnMut(&[GroupDraw]) -> f64,
 ) -> Interval {
+    Interval::of(&resampled_in_groups(sizes, resamples, rng, statistic))
+}
+
+/// What a statistic comes to in every resample of [`bootstrap_interval_in_groups`]; nothing without groups.
+///
+/// # Panics
+/// When a group has no clusters.
+pub fn resampled_in_groups<T>(
+    sizes: &[usize],
+    resamples: usize,
+    rng: &mut impl Rng,
+    mut statistic: impl FnMut(&[GroupDraw]) -> T,
+) -> Vec<T> {
     let mut draws = vec![GroupDraw::default(); sizes.len()];
-    let mut values = Vec::with_capacity(resamples);
-    for _ in 0..if sizes.is_empty() { 0 } else { resamples } {
+    let resamples = if sizes.is_empty() { 0 } else { resamples };
+    let resampled = (0..resamples).map(|_| {
         for draw in &mut draws {
             // No number is drawn where there is no choice.
             draw.group = if sizes.len() == 1 { 0 } else { rng.random_range(0..sizes.len()) };
@@ -118,18 +147,9 @@ pub fn bootstrap_interval_in_groups(
             draw.clusters.resize(size, 0);
             draw.clusters.fill_with(|| rng.random_range(0..size));
         }
-        let value = statistic(&draws);
-        if value.is_finite() {
-            values.push(value);
-        }
-    }
-    central(&mut values)
-}
-
-/// The middle 95 % of the values.
-fn central(values: &mut [f64]) -> Interval {
-    values.sort_by(f64::total_cmp);
-    Interval { low: percentile(values, 0.025), high: percentile(values, 0.975) }
+        statistic(&draws)
+    });
+    resampled.collect()
 }
 
 /// Linear between the two nearest order statistics, as NumPy does by default.

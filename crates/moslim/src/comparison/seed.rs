@@ -13,7 +13,7 @@ use super::measured::{Measured, SharedGround};
 use super::measuring::{Found, Measuring};
 use super::separate::{self, Separate};
 use super::workshop::Workshop;
-use super::{Comparison, methods};
+use super::{Comparison, SEEDS, methods};
 use crate::checkpoints::Settings;
 use crate::evaluation::{Judge, head_reports};
 use crate::file_name::file_name;
@@ -50,7 +50,7 @@ impl Seed {
         contenders: &[Contender],
         available: Available,
     ) -> Result<Self, Error> {
-        let folder = comparison.folder.join("seeds").join(seed.to_string());
+        let folder = comparison.folder.join(SEEDS).join(seed.to_string());
         let recipe = comparison.recipe.with(&[format!("seed={seed}")])?;
         let datasets = Datasets::of(&recipe)?;
         let run = when_free(comparison, seed, || {

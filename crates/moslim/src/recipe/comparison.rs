@@ -73,6 +73,12 @@ pub struct ComparisonRecipe {
     pub steerlm2: SteerLm2Recipe,
 }
 
+/// Hundreds of thousands of weightings would be found out late to be too many.
+const MOST_WEIGHT_STEPS: usize = 100;
+
+/// In bytes, as names are those of folders, where a byte may be written as three.
+const LONGEST_NAME: usize = 60;
+
 /// Settings that a variant may change, and those among them that are the same for all methods.
 const OF_A_VARIANT: [&str; 3] = ["policy.", "mapping.", "comparison."];
 const SHARED_KEYS: [&str; 6] = [
@@ -104,11 +110,14 @@ impl ComparisonRecipe {
         at_least_one("methods", self.methods.len())?;
         at_least_one("seeds", self.seeds.len())?;
         at_least_one("budgets", self.budgets.len())?;
-        at_least_one("weight_steps", self.weight_steps)?;
+        let steps = self.weight_steps;
+        range("weight_steps", (1..=MOST_WEIGHT_STEPS).contains(&steps), steps.to_string(), "1 to 100")?;
         let mut names: Vec<&str> = self.methods.iter().map(|method| method.name()).collect();
         names.extend(self.variants.iter().map(|variant| variant.name.as_str()));
         for (place, name) in names.iter().enumerate() {
             range("variants.name", !name.is_empty(), "none".into(), "a name for every variant")?;
+            let is_short = name.len() <= LONGEST_NAME;
+            range("variants.name", is_short, format!("{} bytes", name.len()), "at most 60 bytes")?;
             let is_new = !names[..place].contains(name);
             range("methods", is_new, format!("`{name}` twice"), "another name for every method and variant")?;
         }

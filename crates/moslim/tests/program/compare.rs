@@ -111,6 +111,10 @@ fn all_methods_are_compared_and_a_comparison_goes_on_where_it_was_killed() {
     std::fs::remove_file(samples.join("manifest.json")).unwrap();
     let message = failure(&moslim(&changed), 1);
     assert!(message.contains("trainings with `comparison.cpo.beta = 0.1`, expected"), "{message}");
+    for folder in [out.clone(), out.join("seeds/0")] {
+        let message = failure(&moslim(&["train", "--quiet", "--resume", folder.to_str().unwrap()]), 1);
+        assert!(message.contains("a comparison, expected a run"), "{message}");
+    }
     // And the change that was refused is not kept.
     assert_success(&moslim(&["compare", "--quiet", "--resume", folder]));
 
@@ -223,6 +227,7 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
             "comparison.ric.quantile=1.5",
             "comparison.ric.quantile: found 1.5, expected at least 0 and below 1",
         ),
+        ("comparison.weight_steps=101", "comparison.weight_steps: found 101, expected 1 to 100"),
         ("comparison.weight_step=3", "did you mean `weight_steps`?"),
         ("data.objectives=[\"wit\"]", "data.objectives: `wit`, expected some of helpfulness"),
         ("data.objectives=[\"honesty\"]", "objectives: 1, expected at least 2"),
@@ -232,6 +237,8 @@ fn what_cannot_be_compared_is_told_before_anything_is_trained() {
     }
     let variant = "comparison.variants=[{ name = \"\", method = \"ric\", set = [] }]";
     assert!(told(&[variant], 1).contains("variants.name: found none, expected a name for every variant"));
+    let variant = variant.replace("\"\"", &format!("\"{}\"", "x".repeat(61)));
+    assert!(told(&[&variant], 1).contains("variants.name: found 61 bytes, expected at most 60 bytes"));
     for change in [
         "data.labels.noise=0.4",
         "comparison.weight_steps=3",

@@ -1,4 +1,4 @@
-//! What the numbers say, in plain sentences; where intervals overlap, they say that it is a tie.
+//! What the numbers say, in plain sentences; where chance could have made the difference, they say that it is a tie.
 
 use moslim_eval::controllability::ObjectiveControl;
 use moslim_eval::stats::Interval;
@@ -49,13 +49,23 @@ struct Entry<'a> {
     name: &'a str,
     value: f64,
     interval: Interval,
+    /// What it came to in every resample, the same draws of seeds and questions for all methods; empty where nothing was resampled.
+    resampled: Vec<f64>,
 }
 
 impl Entry<'_> {
-    /// Whether the intervals leave open which is better; one that is not known leaves everything open.
+    /// Whether it is open which is better: the interval of the difference has 0 in it, or without resamples the intervals overlap.
+    ///
+    /// Questions that are hard for one method are hard for the others, so that differences are known better than the numbers.
+    /// What is not known leaves everything open.
     fn ties_with(&self, other: &Self) -> bool {
-        let (a, b) = (self.interval, other.interval);
-        !(a.high < b.low || b.high < a.low)
+        if self.resampled.is_empty() || self.resampled.len() != other.resampled.len() {
+            let (a, b) = (self.interval, other.interval);
+            return !(a.high < b.low || b.high < a.low);
+        }
+        let pairs = self.resampled.iter().zip(&other.resampled);
+        let difference = Interval::of(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>());
+        !(difference.low > 0.0 || difference.high < 0.0)
     }
 
     fn words(&self) -> String {
@@ -98,17 +108,24 @@ fn hypervolumes(budget: &BudgetSummary<'_>) -> Vec<String> {
             name: method.name(),
             value: method.hypervolume.value,
             interval: method.hypervolume.interval,
+            resampled: method.hypervolume.resampled.clone(),
         })
         .collect();
     let Some((largest, tied)) = best(&entries) else {
         return vec!["No hypervolume is known yet.".into()];
     };
+    if largest.value <= 0.0 {
+        return vec!["Every hypervolume is 0.".into()];
+    }
     let mut sentences = vec![format!("The largest hypervolume is that of {}.", largest.words())];
     if !tied.is_empty() {
         let tied: Vec<String> = tied.iter().map(|entry| entry.words()).collect();
-        sentences.push(format!("Tied with it, as 95 % intervals overlap: {}.", tied.join(", ")));
+        sentences.push(format!(
+            "Tied with it, as the 95 % interval of the difference has 0 in it: {}.",
+            tied.join(", ")
+        ));
     } else if entries.len() > 1 {
-        sentences.push("No other 95 % interval overlaps its own.".into());
+        sentences.push("The 95 % interval of its difference from every other is above 0.".into());
     }
     let first = budget.first().and_then(|first| entries.iter().find(|entry| entry.name == first.name()));
     if let Some(first) = first.filter(|first| first.name != largest.name) {
@@ -117,7 +134,7 @@ fn hypervolumes(budget: &BudgetSummary<'_>) -> Vec<String> {
     sentences
 }
 
-/// The rank of a method, and whom its interval keeps apart from it.
+/// The rank of a method, who is better or worse, and who ties with it.
 fn standing(first: &Entry<'_>, entries: &[Entry<'_>]) -> String {
     let others = || entries.iter().filter(|entry| entry.name != first.name);
     let rank = 1 + others().filter(|entry| entry.value > first.value).count();
@@ -176,8 +193,9 @@ fn control(
 ) -> Option<String> {
     let entries: Vec<Entry<'_>> = (budget.methods.iter())
         .map(|method| {
-            let MeanOverObjectives { value, interval } = MeanOverObjectives::spearman(side(&method.control));
-            Entry { name: method.name(), value, interval }
+            let MeanOverObjectives { value, interval, resampled } =
+                MeanOverObjectives::spearman(side(&method.control));
+            Entry { name: method.name(), value, interval, resampled }
         })
         .filter(|entry| entry.value.is_finite())
         .collect();
@@ -210,7 +228,7 @@ fn time(budget: &BudgetSummary<'_>) -> Option<String> {
                 low: by_seed.clone().fold(f64::INFINITY, f64::min),
                 high: by_seed.fold(f64::NEG_INFINITY, f64::max),
             };
-            Entry { name: method.name(), value: -seconds(method), interval }
+            Entry { name: method.name(), value: -seconds(method), interval, resampled: Vec::new() }
         })
         .collect();
     let (shortest, tied) = best(&entries).filter(|_| entries.len() > 1)?;
@@ -255,7 +273,8 @@ mod tests {
         let words = words(&sample(BudgetName::Samples, [0.5, 0.75, 0.25]));
         assert!(words.starts_with(
             "At equal samples, by the judgement of gold, one seed, so that intervals cover the questions only. \
-             The largest hypervolume is that of morlhf 0.750 [0.750, 0.750]. No other 95 % interval overlaps its own. \
+             The largest hypervolume is that of morlhf 0.750 [0.750, 0.750]. The 95 % interval of its difference from every \
+             other is above 0. \
              moslim 0.500 [0.500, 0.500] is number 2 of 3: below morlhf; above cpo. \
              Levels asked for one at a time are followed best by moslim 1.000 [1.000, 1.000] (Spearman, mean over the \
              objectives); tied with it: all others."
@@ -265,21 +284,40 @@ mod tests {
     }
 
     #[test]
-    fn intervals_that_overlap_are_a_tie() {
+    fn differences_that_may_be_nothing_are_a_tie() {
         let mut sample = sample(BudgetName::Samples, [0.5, 0.75, 0.25]);
         // The second question is answered so well that the mean is 0.625 and the interval reaches from 0.5 to 0.75.
         sample.outcomes[0].measured[0].points[0].gold[1][1] = 0.75;
         let words = words(&sample);
         assert!(words.contains(
-            "that of morlhf 0.750 [0.750, 0.750]. Tied with it, as 95 % intervals overlap: moslim 0.625 [0.500, 0.750]. \
-             moslim 0.625 [0.500, 0.750] is number 2 of 3: tied with morlhf; above cpo."
+            "that of morlhf 0.750 [0.750, 0.750]. Tied with it, as the 95 % interval of the difference has 0 in it: \
+             moslim 0.625 [0.500, 0.750]. moslim 0.625 [0.500, 0.750] is number 2 of 3: tied with morlhf; above cpo."
         ), "{words}");
+    }
+
+    #[test]
+    fn a_difference_at_every_question_is_none_of_chance_though_intervals_overlap() {
+        let mut sample = sample(BudgetName::Samples, [0.5, 0.625, 0.25]);
+        for outcome in &mut sample.outcomes[..2] {
+            outcome.measured[0].points[0].gold[1][1] += 0.25;
+        }
+        let words = words(&sample);
+        assert!(words.contains(
+            "that of morlhf 0.750 [0.625, 0.875]. The 95 % interval of its difference from every other is above 0. \
+             moslim 0.625 [0.500, 0.750] is number 2 of 3: below morlhf; above cpo."
+        ), "{words}");
+    }
+
+    #[test]
+    fn nothing_is_the_largest_of_nothing() {
+        let words = words(&sample(BudgetName::Samples, [0.0; 3]));
+        assert!(words.contains("questions only. Every hypervolume is 0. Levels"), "{words}");
     }
 
     #[test]
     fn the_first_method_at_the_top_needs_no_further_sentence() {
         let words = words(&sample(BudgetName::Samples, [0.75, 0.75, 0.25]));
-        assert!(words.contains("is that of moslim 0.750 [0.750, 0.750]. Tied with it, as"), "{words}");
+        assert!(words.contains("is that of moslim 0.750 [0.750, 0.750]. Tied with it, as the"), "{words}");
         assert!(!words.contains("is number"), "{words}");
     }
 

@@ -1,7 +1,7 @@
 //! How well a method's answers follow the levels asked for, the answers of all seeds together.
 
 use moslim_data::ObjectiveSchema;
-use moslim_eval::controllability::{ControlMeasures, Judged, ObjectiveControl, controllability};
+use moslim_eval::controllability::{ControlMeasures, Judged, ObjectiveControl, controllability_over_seeds};
 use moslim_eval::stats::{Interval, mean};
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
@@ -18,62 +18,46 @@ pub(super) struct ControlSummary {
 impl ControlSummary {
     pub(super) fn of(measured: &[Measured], schema: &ObjectiveSchema, resamples: usize, seed: u64) -> Self {
         let measure = |side: fn(&Control) -> &[AskedAnswer]| {
-            let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-            controllability(&pooled(measured, side), schema, resamples, rng)
+            let judged = measured.iter().map(|measured| side(&measured.control).iter().map(Judged::from));
+            let judged: Vec<Vec<Judged>> = judged.map(Iterator::collect).collect();
+            let by_seed: Vec<&[Judged]> = judged.iter().map(Vec::as_slice).collect();
+            controllability_over_seeds(&by_seed, schema, resamples, &mut ChaCha8Rng::seed_from_u64(seed))
         };
         Self { one: measure(|control| &control.one), all: measure(|control| &control.all) }
     }
 }
 
-/// The answers of all seeds; a prompt of another seed is another prompt.
-fn pooled(measured: &[Measured], side: fn(&Control) -> &[AskedAnswer]) -> Vec<Judged> {
-    let mut pooled: Vec<Judged> = Vec::new();
-    for measured in measured {
-        let first = pooled.iter().map(|answer| answer.prompt + 1).max().unwrap_or(0);
-        pooled.extend(side(&measured.control).iter().map(|answer| {
-            let judged = Judged::from(answer);
-            Judged { prompt: first + judged.prompt, ..judged }
-        }));
-    }
-    pooled
-}
-
-/// A measure's mean over the objectives that were asked for, and an interval that is wide enough for it.
+/// A measure's mean over the objectives that were asked for.
 ///
 /// Answers that are all the same have no rank correlation with what was asked; they follow nothing, and count as 0.
 pub(super) struct MeanOverObjectives {
     pub value: f64,
-    /// From the mean of the objectives' lower ends to that of their upper ends, as wide as if they moved together.
     pub interval: Interval,
+    /// The mean in every resample.
+    pub resampled: Vec<f64>,
 }
 
 impl MeanOverObjectives {
-    pub(super) fn of(
-        controls: &[ObjectiveControl],
-        value: fn(&ControlMeasures<f64>) -> f64,
-        interval: fn(&ControlMeasures<Interval>) -> Interval,
-    ) -> Self {
-        let mean_of = |number: &dyn Fn(&ObjectiveControl) -> f64| {
-            let asked = controls.iter().filter(|control| control.n_answers > 0).map(number);
-            mean(&asked.map(|number| if number.is_finite() { number } else { 0.0 }).collect::<Vec<_>>())
+    fn of(controls: &[ObjectiveControl], measure: fn(&ControlMeasures<f64>) -> f64) -> Self {
+        let asked = || controls.iter().filter(|control| control.n_answers > 0);
+        let mean_of = |measures: &dyn Fn(&ObjectiveControl) -> ControlMeasures<f64>| {
+            let numbers = asked().map(|control| measure(&measures(control)));
+            mean(&numbers.map(|number| if number.is_finite() { number } else { 0.0 }).collect::<Vec<_>>())
         };
-        Self {
-            value: mean_of(&|control| value(&control.measures)),
-            interval: Interval {
-                low: mean_of(&|control| interval(&control.intervals).low),
-                high: mean_of(&|control| interval(&control.intervals).high),
-            },
-        }
+        let n_resamples = asked().next().map_or(0, |control| control.resampled.len());
+        let resampled: Vec<f64> =
+            (0..n_resamples).map(|index| mean_of(&|control| control.resampled[index])).collect();
+        Self { value: mean_of(&|control| control.measures), interval: Interval::of(&resampled), resampled }
     }
 
     /// Of Spearman's rank correlation.
     pub(super) fn spearman(controls: &[ObjectiveControl]) -> Self {
-        Self::of(controls, |values| values.spearman, |intervals| intervals.spearman)
+        Self::of(controls, |measures| measures.spearman)
     }
 
     /// Of the share of exact hits.
     pub(super) fn exact(controls: &[ObjectiveControl]) -> Self {
-        Self::of(controls, |values| values.exact, |intervals| intervals.exact)
+        Self::of(controls, |measures| measures.exact)
     }
 }
 
@@ -84,7 +68,7 @@ mod tests {
     use crate::{BudgetName, MethodName};
 
     #[test]
-    fn prompts_of_two_seeds_are_different_prompts() {
+    fn seeds_have_prompts_of_their_own_and_differ() {
         let points: &[[f64; 2]] = &[[0.5, 0.5]];
         let mut sample = Sample::new(&[MethodName::Moslim], &[BudgetName::Samples], &[1, 2]).with(
             BudgetName::Samples,
@@ -100,7 +84,8 @@ mod tests {
         // Honesty was never asked for alone, and has no part in the mean; all together, answers are all the same.
         let exact = MeanOverObjectives::exact(&control.one);
         assert_eq!(exact.value, 8.0 / 12.0);
-        assert!(exact.interval.low < exact.value && exact.value < exact.interval.high);
+        // Of two seeds, one with every answer as asked for and one with a third, some resamples have the same twice.
+        assert_eq!(<[f64; 2]>::from(exact.interval), [1.0 / 3.0, 1.0]);
         let spearman = MeanOverObjectives::spearman(&control.all);
         assert_eq!((spearman.value, spearman.interval.low, spearman.interval.high), (0.0, 0.0, 0.0));
     }

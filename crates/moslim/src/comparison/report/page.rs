@@ -33,7 +33,9 @@ fn introduction(page: Page, summary: &Summary<'_>) -> Page {
     ))
     .paragraph(&format!(
         "Everything was trained and measured with the seeds {}, from the data on. Intervals are 95 % bootstrap intervals: seeds \
-         are drawn with replacement, and questions within each; with few seeds they are too narrow rather than too wide.",
+         are drawn with replacement, and questions within each; with few seeds they are too narrow rather than too wide. Methods \
+         are compared by the interval of their difference on the same draws, so that they may differ though their own \
+         intervals overlap.",
         seeds.join(", ")
     ))
 }

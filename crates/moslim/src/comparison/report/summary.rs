@@ -220,6 +220,7 @@ const NOTHING: HypervolumeEstimate = HypervolumeEstimate {
     value: f64::NAN,
     mean: f64::NAN,
     interval: Interval { low: f64::NAN, high: f64::NAN },
+    resampled: Vec::new(),
 };
 
 /// A measure of points that are not all numbers is not defined.

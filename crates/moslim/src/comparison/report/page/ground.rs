@@ -18,7 +18,7 @@ pub(super) fn section(page: Page, summary: &Summary<'_>) -> Page {
     headers.push("hypervolume");
     let measured = |index: usize| {
         let methods = summary.budgets.first().into_iter().flat_map(|budget| &budget.methods);
-        methods.into_iter().find(|method| method.index == index).map(|method| method.hypervolume)
+        methods.into_iter().find(|method| method.index == index).map(|method| &method.hypervolume)
     };
     let rows: Vec<Vec<String>> = (summary.methods.iter().enumerate())
         .map(|(index, method)| {

@@ -89,8 +89,8 @@ fn hypervolumes(budget: &BudgetSummary<'_>) -> String {
     budget.methods.chunks(of_a_chart).map(hypervolumes_of).collect()
 }
 
-fn hypervolumes_of(methods: &[MethodSummary<'_>]) -> String {
-    let series = |name: &str, estimate: fn(&MethodSummary<'_>) -> HypervolumeEstimate| BarSeries {
+fn hypervolumes_of<'a>(methods: &'a [MethodSummary<'_>]) -> String {
+    let series = |name: &str, estimate: fn(&'a MethodSummary<'_>) -> &'a HypervolumeEstimate| BarSeries {
         name: name.into(),
         bars: (methods.iter().map(estimate))
             .map(|estimate| Bar { value: estimate.value, interval: Some(estimate.interval) })
@@ -101,8 +101,8 @@ fn hypervolumes_of(methods: &[MethodSummary<'_>]) -> String {
         y_label: "share of the unit cube".into(),
         groups: methods.iter().map(|method| method.name().to_string()).collect(),
         series: vec![
-            series("judge", |method| method.hypervolume),
-            series("reward model of training", |method| method.proxy_hypervolume),
+            series("judge", |method| &method.hypervolume),
+            series("reward model of training", |method| &method.proxy_hypervolume),
         ],
         y_range: Some((0.0, 1.0)),
         ..BarChart::default()

@@ -18,6 +18,11 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
     (x / root_mean_square) * weight.unsqueeze()
 }
 
+/// [`matmul`](crate::matmul) from ordinary tensor operations.
+pub fn matmul(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    a.matmul(b)
+}
+
 /// [`lora_linear`](crate::lora_linear) from ordinary tensor operations.
 pub fn lora_linear(x: Tensor<2>, weight: Tensor<2>, a: Tensor<2>, b: Tensor<2>, scaling: f64) -> Tensor<2> {
     x.clone().matmul(weight) + x.matmul(a).matmul(b) * scaling

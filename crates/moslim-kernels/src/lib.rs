@@ -67,6 +67,30 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
     composed::rms_norm(x, weight, epsilon)
 }
 
+/// The product of two matrices.
+///
+/// The fused form writes it where it stays: Burn's own clears and copies the memory of every result first.
+///
+/// # Shapes
+/// - `a`: `[rows, inner]`, `b`: `[inner, columns]`, either possibly a transposed view, returns: `[rows, columns]`
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let a = Tensor::from_floats([[1.0, 2.0]], &device);
+/// let b = Tensor::<2>::from_floats([[3.0, 4.0], [5.0, 6.0]], &device);
+/// let products = [b.clone(), b.transpose()].map(|b| moslim_kernels::matmul(a.clone(), b).into_data());
+/// assert_eq!(products.map(|product| product.to_vec::<f32>().unwrap()), [[13.0, 16.0], [11.0, 17.0]]);
+/// ```
+pub fn matmul(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    assert_eq!(a.dims()[1], b.dims()[0], "matmul: a {:?}, b {:?}", a.dims(), b.dims());
+    #[cfg(feature = "flex")]
+    if let Some(product) = flex::matmul(&a, &b) {
+        return product;
+    }
+    composed::matmul(a, b)
+}
+
 /// A linear map with a low-rank adapter beside it: `x·W + s·(x·A)·B` ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)).
 ///
 /// # Shapes

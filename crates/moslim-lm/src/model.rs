@@ -370,7 +370,7 @@ impl CausalLm {
     /// # Shapes
     /// - returns: `[n_tokens, vocab_size]`, the rows after each other
     pub fn logits(&self, rows: &[&[u32]], padding: Padding, cache: Option<&mut KvCache>) -> Tensor<2> {
-        self.model.forward(rows, padding, cache).states.matmul(self.vocabulary())
+        kernels::matmul(self.model.forward(rows, padding, cache).states, self.vocabulary())
     }
 
     /// The logits after the last token of every row only. `[batch, vocab_size]`
@@ -380,7 +380,7 @@ impl CausalLm {
         let states = select_rows(hidden.states, lasts);
         match self.packed_vocabulary.as_ref().and_then(|packed| packed.product(&states)) {
             Some(logits) => logits,
-            None => states.matmul(self.vocabulary()),
+            None => kernels::matmul(states, self.vocabulary()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The numbers that products are computed in.
 
-use burn::tensor::{FloatDType, Tensor, module};
+use burn::tensor::{FloatDType, Tensor};
+use moslim_kernels::matmul;
 use serde::{Deserialize, Serialize};
 
 use crate::{CausalLm, Decoder};
@@ -46,10 +47,10 @@ impl CausalLm {
 /// # Shapes
 /// - `x`: `[n, d_in]`, `weight`: `[d_in, d_out]`, `bias`: `[d_out]`, returns: `[n, d_out]`
 pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    if weight.dtype() == x.dtype() {
-        return module::linear(x, weight, bias);
-    }
-    let product = x.cast(weight.dtype()).matmul(weight).cast(FloatDType::F32);
+    let product = match weight.dtype() == x.dtype() {
+        true => matmul(x, weight),
+        false => x.cast(weight.dtype()).matmul(weight).cast(FloatDType::F32),
+    };
     match bias {
         Some(bias) => product + bias.unsqueeze(),
         None => product,

@@ -6,6 +6,7 @@
 pub(crate) mod adamw;
 mod attention;
 mod lora_linear;
+mod matmul;
 mod packed_matrix;
 mod rms_norm;
 mod rope;
@@ -16,6 +17,7 @@ mod token_logprobs;
 
 pub(crate) use attention::causal_attention;
 pub(crate) use lora_linear::lora_linear;
+pub(crate) use matmul::matmul;
 pub(crate) use packed_matrix::{pack, packed_product};
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope::rope;

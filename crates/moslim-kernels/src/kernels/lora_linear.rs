@@ -1,6 +1,6 @@
 //! A linear map with a low-rank one beside it: both products are summed where they are written.
 
-use super::gemm::product;
+use super::gemm::{product, product_into};
 use super::view::{Matrix, MatrixMut};
 
 /// The operands; `x`: `[n, d_in]`, `weight`: `[d_in, d_out]`, `a`: `[d_in, rank]`, `b`: `[rank, d_out]`.
@@ -34,11 +34,11 @@ impl LoraLinear<'_> {
     /// `x·W + s·(x·A)·B`, and `x·A` for the backward pass.
     pub(crate) fn forward(&self) -> (Vec<f32>, Vec<f32>) {
         let &Self { x, weight, a, b, scaling } = self;
-        let narrow = multiplied(x, a, 1.0);
-        let mut out = multiplied(x, weight, 1.0);
+        let narrow = product(x, a, 1.0);
+        let mut out = product(x, weight, 1.0);
         let shape = [x.shape()[0], weight.shape()[1]];
         let narrow_view = Matrix::row_major(&narrow, [shape[0], a.shape()[1]]);
-        product(narrow_view, b, scaling, true, MatrixMut::row_major(&mut out, shape));
+        product_into(narrow_view, b, scaling, true, MatrixMut::row_major(&mut out, shape));
         (out, narrow)
     }
 
@@ -47,28 +47,20 @@ impl LoraLinear<'_> {
         let &Self { x, weight, a, b, scaling } = self;
         let mut gradients = Gradients::default();
         if wanted.x || wanted.a {
-            let narrow_upstream = multiplied(upstream, b.transposed(), scaling);
+            let narrow_upstream = product(upstream, b.transposed(), scaling);
             let v = Matrix::row_major(&narrow_upstream, [upstream.shape()[0], b.shape()[0]]);
             if wanted.x {
-                let mut of_x = multiplied(upstream, weight.transposed(), 1.0);
-                product(v, a.transposed(), 1.0, true, MatrixMut::row_major(&mut of_x, x.shape()));
+                let mut of_x = product(upstream, weight.transposed(), 1.0);
+                product_into(v, a.transposed(), 1.0, true, MatrixMut::row_major(&mut of_x, x.shape()));
                 gradients.x = Some(of_x);
             }
-            gradients.a = wanted.a.then(|| multiplied(x.transposed(), v, 1.0));
+            gradients.a = wanted.a.then(|| product(x.transposed(), v, 1.0));
         }
-        gradients.weight = wanted.weight.then(|| multiplied(x.transposed(), upstream, 1.0));
+        gradients.weight = wanted.weight.then(|| product(x.transposed(), upstream, 1.0));
         gradients.b = wanted.b.then(|| {
             let narrow = Matrix::row_major(narrow, [x.shape()[0], a.shape()[1]]);
-            multiplied(narrow.transposed(), upstream, scaling)
+            product(narrow.transposed(), upstream, scaling)
         });
         gradients
     }
-}
-
-/// `scale · a · b`, row-major.
-fn multiplied(a: Matrix, b: Matrix, scale: f32) -> Vec<f32> {
-    let shape = [a.shape()[0], b.shape()[1]];
-    let mut out = vec![0.0; shape[0] * shape[1]];
-    product(a, b, scale, false, MatrixMut::row_major(&mut out, shape));
-    out
 }

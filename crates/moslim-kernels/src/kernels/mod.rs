@@ -4,7 +4,7 @@
 
 pub(crate) mod adamw;
 pub(crate) mod attention;
-mod gemm;
+pub(crate) mod gemm;
 pub(crate) mod lora_linear;
 pub(crate) mod panels;
 pub(crate) mod rms_norm;

@@ -2,7 +2,7 @@
 
 use crate::support::{Sample, check};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use moslim_kernels::{causal_attention, lora_linear, rms_norm, rope, swiglu, token_logprobs};
+use moslim_kernels::{causal_attention, lora_linear, matmul, rms_norm, rope, swiglu, token_logprobs};
 
 #[test]
 fn swiglu_agrees() {
@@ -21,6 +21,26 @@ fn rms_norm_agrees() {
     {
         let inputs = [Sample::new(shape, scale, 3), Sample::new([1, 1, 1, shape[3]], 1.0, 4)];
         check(|x| rms_norm(x[0].clone(), x[1].clone().reshape([-1]), 1e-5), &inputs);
+    }
+}
+
+#[test]
+fn matmul_agrees() {
+    for ([rows, inner, columns], scale) in [
+        ([33, 17, 9], 1.0),
+        ([1, 1, 1], 1.0),
+        ([130, 140, 150], 1.0),
+        ([1, 300, 40], 1.0),
+        ([5, 3, 40], 80.0),
+    ] {
+        let inputs =
+            [Sample::new([1, 1, rows, inner], scale, 31), Sample::new([1, 1, inner, columns], 1.0, 32)];
+        let flat = |x: &Tensor<4>| x.clone().squeeze_dims::<2>(&[0, 1]);
+        check(|x| matmul(flat(&x[0]), flat(&x[1])).unsqueeze::<4>(), &inputs);
+        // A tied embedding is a transposed view.
+        let inputs =
+            [Sample::new([1, 1, rows, inner], scale, 31), Sample::new([1, 1, columns, inner], 1.0, 32)];
+        check(|x| matmul(flat(&x[0]), flat(&x[1]).transpose()).unsqueeze::<4>(), &inputs);
     }
 }
 

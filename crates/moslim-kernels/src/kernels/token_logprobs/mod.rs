@@ -2,7 +2,7 @@
 
 mod rows;
 
-use super::gemm::product;
+use super::gemm::product_into;
 use super::simd::run;
 use super::view::{Matrix, MatrixMut};
 use std::ops::Range;
@@ -104,7 +104,7 @@ impl TokenLogprobs<'_> {
     /// The scaled logits of some words at some rows.
     fn logits(&self, rows: Range<usize>, words: Range<usize>, logits: &mut [f32]) {
         let out = MatrixMut::row_major(logits, [rows.len(), words.len()]);
-        product(self.hidden.rows(rows), self.words(words), self.inverse_temperature, false, out);
+        product_into(self.hidden.rows(rows), self.words(words), self.inverse_temperature, false, out);
     }
 
     /// Log-probabilities and entropies.
@@ -181,7 +181,7 @@ impl TokenLogprobs<'_> {
                 let out = MatrixMut::row_major(gradient, [rows.len(), d]);
                 let words_seen = words.start > 0;
                 let vocabulary = self.words(words.clone()).transposed();
-                product(logit_gradients, vocabulary, self.inverse_temperature, words_seen, out);
+                product_into(logit_gradients, vocabulary, self.inverse_temperature, words_seen, out);
             }
             if let Some(gradient) = &mut vocabulary_gradient {
                 let (hidden, rows_seen) = (self.hidden.rows(rows.clone()), rows.start > 0);
@@ -189,10 +189,16 @@ impl TokenLogprobs<'_> {
                     let gradient = &mut gradient[words.start * d..words.end * d];
                     let out = MatrixMut::row_major(gradient, [words.len(), d]);
                     let transposed = logit_gradients.transposed();
-                    product(transposed, hidden, self.inverse_temperature, rows_seen, out);
+                    product_into(transposed, hidden, self.inverse_temperature, rows_seen, out);
                 } else {
                     let out = MatrixMut::new(&mut gradient[words.start..], [d, words.len()], n_vocabulary);
-                    product(hidden.transposed(), logit_gradients, self.inverse_temperature, rows_seen, out);
+                    product_into(
+                        hidden.transposed(),
+                        logit_gradients,
+                        self.inverse_temperature,
+                        rows_seen,
+                        out,
+                    );
                 }
             }
         }

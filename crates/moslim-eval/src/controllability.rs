@@ -122,7 +122,7 @@ pub fn controllability(
 }
 
 /// [`controllability`] of the answers of several training seeds together, each with prompts of its own; intervals come from draws of seeds,
-/// and of prompts within each seed drawn ([`bootstrap_interval_in_groups`]).
+/// and of prompts within each seed drawn ([how](crate::stats::bootstrap_interval_in_groups)).
 ///
 /// Two methods that were measured on the same prompts see the same draws when both are given a generator with the same seed.
 ///

@@ -63,7 +63,7 @@ pub fn bootstrap_hypervolume(
 
 /// The mean over training seeds of the [`hypervolume`](super::hypervolume) that each reached, with its interval under resampling of seeds, and of prompts within each seed.
 ///
-/// Every seed has policies and prompts of its own, as many prompts as it likes; see [`bootstrap_interval_in_groups`] on how they are drawn.
+/// Every seed has policies and prompts of its own, as many prompts as it likes; see [`bootstrap_interval_in_groups`](crate::stats::bootstrap_interval_in_groups) on how they are drawn.
 /// One seed gives [`bootstrap_hypervolume`] with the same draws.
 /// Value and mean are NaN when a seed has no prompts, and all numbers when there is no seed.
 ///

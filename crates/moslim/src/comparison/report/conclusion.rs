@@ -22,7 +22,8 @@ pub(super) fn of(summary: &Summary<'_>, budget: &BudgetSummary<'_>) -> String {
     sentences.extend(control(budget, "all together", |control| &control.all));
     sentences.extend(time(budget));
     if !budget.under_way.is_empty() {
-        sentences.push(format!("Not measured with every seed yet: {}.", budget.under_way.join(", ")));
+        let names: Vec<String> = budget.under_way.iter().map(|name| quoted(name)).collect();
+        sentences.push(format!("Not measured with every seed yet: {}.", names.join(", ")));
     }
     sentences.join(" ")
 }
@@ -69,7 +70,7 @@ impl Entry<'_> {
     }
 
     fn words(&self) -> String {
-        format!("{} {}", self.name, with_interval(self.value, self.interval))
+        format!("{} {}", quoted(self.name), with_interval(self.value, self.interval))
     }
 }
 
@@ -88,8 +89,13 @@ fn best<'a, 'b>(entries: &'b [Entry<'a>]) -> Option<(&'b Entry<'a>, Vec<&'b Entr
     Some((best, tied))
 }
 
+/// A name as one of several: in quotation marks if it has a comma.
+fn quoted(name: &str) -> String {
+    if name.contains(',') { format!("“{name}”") } else { name.into() }
+}
+
 fn list<'a>(entries: impl IntoIterator<Item = &'a Entry<'a>>) -> String {
-    entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+    entries.into_iter().map(|entry| quoted(entry.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// The names of those that tie with the best of `n_entries`.
@@ -163,8 +169,8 @@ fn effort(budget: &BudgetSummary<'_>) -> Option<String> {
                 ratio(method.cost.total_seconds(), first.cost.total_seconds()),
             );
             match method.outcome.reached {
-                true => format!("{} needs {times}", method.name()),
-                false => format!("{} does not reach it with every seed, with {times}", method.name()),
+                true => format!("{} needs {times}", quoted(method.name())),
+                false => format!("{} does not reach it with every seed, with {times}", quoted(method.name())),
             }
         })
         .collect();
@@ -243,14 +249,18 @@ fn time(budget: &BudgetSummary<'_>) -> Option<String> {
         Some(first) => format!("; {} took {} s", first.name(), compact(seconds(first))),
         None => String::new(),
     };
-    Some(format!("{} took the least time, {} s{tied}{first}.", shortest.name, compact(-shortest.value)))
+    Some(format!(
+        "{} took the least time, {} s{tied}{first}.",
+        quoted(shortest.name),
+        compact(-shortest.value)
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::sample::Sample;
     use super::*;
-    use crate::MethodName;
+    use crate::{MethodName, VariantRecipe};
 
     const METHODS: [MethodName; 3] = [MethodName::Moslim, MethodName::Morlhf, MethodName::Cpo];
 
@@ -306,6 +316,20 @@ mod tests {
             "that of morlhf 0.750 [0.625, 0.875]. The 95 % interval of its difference from every other is above 0. \
              moslim 0.625 [0.500, 0.750] is number 2 of 3: below morlhf; above cpo."
         ), "{words}");
+    }
+
+    #[test]
+    fn a_name_with_a_comma_is_one_name() {
+        let mut sample = sample(BudgetName::Samples, [0.5, 0.75, 0.25]);
+        let comparison = sample.recipe.comparison.as_mut().unwrap();
+        let name = "cpo, once more";
+        comparison.variants.push(VariantRecipe {
+            name: name.into(),
+            method: MethodName::Cpo,
+            set: vec!["comparison.cpo.beta=0.2".into()],
+        });
+        let words = words(&sample.with(BudgetName::Samples, name, &[&[[1.0, 0.125]]]));
+        assert!(words.contains("below morlhf; above cpo, “cpo, once more”. Levels"), "{words}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use moslim_kernels::composed;
+use moslim_kernels::{RowIndices, composed};
 
 const FORMS: [&str; 2] = ["fused", "composed"];
 
@@ -173,9 +173,28 @@ fn token_logprobs(criterion: &mut Criterion) {
     }
 }
 
+/// Packed rows into a grid with a tenth of padding.
+fn select_rows(criterion: &mut Criterion) {
+    let device = Device::flex();
+    for shape @ [rows, width] in [[4096, 96], [2048, 512]] {
+        let of_cell = |cell: usize| if cell % 10 == 9 { 0 } else { (cell - cell / 10) as u32 };
+        let indices = RowIndices::new((0..rows).map(of_cell).collect::<Vec<_>>(), &device);
+        forward_and_backward(
+            criterion,
+            "select_rows",
+            &format!("{rows}x{width}"),
+            &[random(shape, &device)],
+            |form, x| {
+                let operation = [moslim_kernels::select_rows::<2>, composed::select_rows::<2>][form];
+                operation(x[0].clone(), &indices).sum()
+            },
+        );
+    }
+}
+
 criterion_group! {
     name = kernels;
     config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(2)).warm_up_time(std::time::Duration::from_millis(500));
-    targets = few_rows, swiglu, rms_norm, rope, causal_attention, decode, token_logprobs
+    targets = few_rows, swiglu, rms_norm, rope, causal_attention, decode, token_logprobs, select_rows
 }
 criterion_main!(kernels);

@@ -5,7 +5,7 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
-use crate::AdamWStep;
+use crate::{AdamWStep, RowIndices};
 
 /// [`swiglu`](crate::swiglu) from ordinary tensor operations.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
@@ -16,6 +16,12 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
     let root_mean_square = (x.clone().square().mean_dim(D - 1) + epsilon).sqrt();
     (x / root_mean_square) * weight.unsqueeze()
+}
+
+/// [`select_rows`](crate::select_rows) from ordinary tensor operations.
+pub fn select_rows<const D: usize>(x: Tensor<D>, rows: &RowIndices) -> Tensor<D> {
+    let rows = rows.tensor(&x.device());
+    x.select(0, rows)
 }
 
 /// [`matmul`](crate::matmul) from ordinary tensor operations.

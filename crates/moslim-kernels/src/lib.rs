@@ -3,15 +3,21 @@
 pub mod composed;
 #[cfg(feature = "flex")]
 mod flex;
+mod gradient_sums;
 #[cfg(feature = "flex")]
 mod kernels;
 mod packed_matrix;
 mod parallel;
+mod row_indices;
 mod softmax;
+mod vocabulary;
 
+pub use gradient_sums::GradientSums;
 pub use packed_matrix::PackedMatrix;
 pub use parallel::{in_parallel, in_parallel_each, n_lanes, splits_batches};
+pub use row_indices::RowIndices;
 pub use softmax::{SoftmaxWeights, softmax_weights};
+pub use vocabulary::Vocabulary;
 
 use burn::tensor::{Device, Int, Tensor};
 
@@ -65,6 +71,34 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
         return normed;
     }
     composed::rms_norm(x, weight, epsilon)
+}
+
+/// Rows of a tensor, in the order of their numbers: the embedding of tokens, or padding between rows of unequal length.
+///
+/// # Shapes
+/// - `x`: `[n, ..]`, returns: `[rows, ..]`
+///
+/// # Panics
+/// If a number is not below `n`.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// # use moslim_kernels::{RowIndices, select_rows};
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
+/// let rows = select_rows(x, &RowIndices::new([1, 1, 0], &device));
+/// assert_eq!(rows.into_data().to_vec::<f32>().unwrap(), [3.0, 4.0, 3.0, 4.0, 1.0, 2.0]);
+/// ```
+pub fn select_rows<const D: usize>(x: Tensor<D>, rows: &RowIndices) -> Tensor<D> {
+    let n = x.dims()[0];
+    if let Some(row) = rows.rows().iter().find(|&&row| row as usize >= n) {
+        panic!("select_rows: row {row} of {n}");
+    }
+    #[cfg(feature = "flex")]
+    if let Some(selected) = flex::select_rows(&x, rows) {
+        return selected;
+    }
+    composed::select_rows(x, rows)
 }
 
 /// The product of two matrices.
@@ -248,7 +282,7 @@ pub fn adamw<const D: usize>(
 ///
 /// # Shapes
 /// - `hidden`: `[n_tokens, d]`
-/// - `vocabulary`: `[d, n_vocabulary]`, possibly a transposed view of a tied embedding
+/// - `vocabulary`: `[d, n_vocabulary]`, or a tied embedding ([`Vocabulary`])
 /// - `tokens`: `[n_tokens]`, each below `n_vocabulary`
 /// - returns: log-probabilities and entropies (nats), each `[n_tokens]`
 ///
@@ -258,7 +292,7 @@ pub fn adamw<const D: usize>(
 /// // Logits 0 for both tokens: a fair coin.
 /// let (logprobs, entropies) = moslim_kernels::token_logprobs(
 ///     Tensor::from_floats([[0.0]], &device),
-///     Tensor::from_floats([[1.0, 2.0]], &device),
+///     Tensor::<2>::from_floats([[1.0, 2.0]], &device),
 ///     Tensor::<1, Int>::from_ints([1], &device),
 ///     1.0,
 /// );
@@ -267,10 +301,11 @@ pub fn adamw<const D: usize>(
 /// ```
 pub fn token_logprobs(
     hidden: Tensor<2>,
-    vocabulary: Tensor<2>,
+    vocabulary: impl Into<Vocabulary>,
     tokens: Tensor<1, Int>,
     temperature: f64,
 ) -> (Tensor<1>, Tensor<1>) {
+    let vocabulary = vocabulary.into();
     assert_eq!(
         hidden.dims()[1],
         vocabulary.dims()[0],
@@ -283,7 +318,7 @@ pub fn token_logprobs(
     if let Some(statistics) = flex::token_logprobs(&hidden, &vocabulary, &tokens, temperature) {
         return statistics;
     }
-    composed::token_logprobs(hidden, vocabulary, tokens, temperature)
+    composed::token_logprobs(hidden, vocabulary.matrix(), tokens, temperature)
 }
 
 /// How many logits [`token_logprobs`] holds at once on a device, for planning; under autodiff that includes the backward pass.

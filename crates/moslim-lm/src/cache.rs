@@ -1,6 +1,7 @@
 //! Keys and values of the tokens already read.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+use moslim_kernels::{RowIndices, select_rows};
 
 /// The keys and values of a left-padded batch, for reading on from where it stands.
 ///
@@ -95,12 +96,12 @@ impl KvCache {
     /// Keeps (or repeats) the given rows, in the given order.
     pub fn select_rows(&mut self, rows: &[usize]) {
         self.starts = rows.iter().map(|&row| self.starts[row]).collect();
-        let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        let Some(device) = self.layers.first().map(|(keys, _)| keys.device()) else { return };
+        let rows = RowIndices::new(rows, &device);
         for (keys, values) in &mut self.layers {
-            let indices = TensorData::new(indices.clone(), [rows.len()]);
-            let indices = Tensor::<1, Int>::from_data(indices, &keys.device());
-            *keys = keys.clone().select(0, indices.clone());
-            *values = values.clone().select(0, indices);
+            *keys = select_rows(keys.clone(), &rows);
+            *values = select_rows(values.clone(), &rows);
         }
     }
 }

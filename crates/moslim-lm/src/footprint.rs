@@ -2,6 +2,9 @@
 //!
 //! Counts are `f64`: those of a hostile configuration do not overflow, and below 2⁵³ they are exact.
 
+use burn::tensor::Device;
+use moslim_kernels::splits_batches;
+
 use crate::family::OptionalWeights;
 use crate::{LoraConfig, ModelConfig};
 
@@ -66,27 +69,31 @@ impl ModelConfig {
         2.0 * self.num_hidden_layers as f64 * width * BYTES_PER_NUMBER
     }
 
-    /// The bytes that training keeps for one token between the forward and the backward pass, about.
+    /// The bytes that training keeps for one token between the forward and the backward pass on a device, about.
     ///
     /// Inputs of the maps and of the fused operations; the logits of the vocabulary are not among them.
-    pub fn activation_bytes_per_token(&self) -> f64 {
+    pub fn activation_bytes_per_token(&self, device: &Device) -> f64 {
         let [hidden, inner, query, key] = [
             self.hidden_size as f64,
             self.intermediate_size as f64,
             self.num_attention_heads as f64 * self.head_dim() as f64,
             self.key_heads() as f64 * self.head_dim() as f64,
         ];
-        // Residual stream and its normalised form twice; q, k and v before and after the rotation, and the mixture of the
-        // heads; gate, up and their product. The kernels of the CPU compute normalised forms and products again instead.
-        let of_layer = 4.0 * hidden + 3.0 * query + 3.0 * key + query + 3.0 * inner;
+        let of_layer = match splits_batches(device) {
+            // Residual stream twice; queries, keys and values; the mixture of the heads by heads and by tokens; gate and up.
+            true => 2.0 * hidden + 3.0 * query + 2.0 * key + 2.0 * inner,
+            // The normalised residual stream and the product of gate and up as well, and queries, keys and values before the
+            // rotation: the kernels of the CPU compute all that again instead.
+            false => 4.0 * hidden + 4.0 * query + 3.0 * key + 3.0 * inner,
+        };
         (self.num_hidden_layers as f64 * of_layer + 2.0 * hidden) * BYTES_PER_NUMBER
     }
 
     /// The bytes that training with gradient checkpointing keeps for one token, about: the inputs of all layers, and one layer at work.
-    pub fn checkpointed_bytes_per_token(&self) -> f64 {
+    pub fn checkpointed_bytes_per_token(&self, device: &Device) -> f64 {
         let layers = self.num_hidden_layers as f64;
         let inputs = (layers + 2.0) * self.hidden_size as f64 * BYTES_PER_NUMBER;
-        inputs + self.activation_bytes_per_token() / layers
+        inputs + self.activation_bytes_per_token(device) / layers
     }
 }
 
@@ -118,7 +125,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use burn::module::{Module, ModuleVisitor, Param};
-    use burn::tensor::{Device, Tensor};
+    use burn::tensor::Tensor;
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
 

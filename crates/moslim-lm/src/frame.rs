@@ -1,12 +1,10 @@
 //! What every layer of one forward pass shares: which tokens stand where.
 
-use std::ops::Range;
-
-use burn::tensor::{Device, Int, Tensor};
-use moslim_kernels as kernels;
+use burn::tensor::{Device, Tensor};
+use moslim_kernels::{self as kernels, RowIndices};
 
 use crate::rope;
-use crate::rows::{Packing, Padding, ints};
+use crate::rows::{Packing, Padding};
 
 /// The tokens of a forward pass, in segments that are packed after each other.
 ///
@@ -20,12 +18,10 @@ pub(crate) struct Frame {
 #[derive(Clone)]
 pub(crate) struct Segment {
     packing: Packing,
-    /// Where its tokens stand among those of all segments; `None` where there is one segment.
-    tokens: Option<Range<usize>>,
     /// Where the rows start, in the columns of what they continue if they do.
     pub starts: Vec<usize>,
     /// The row of the segment before that every row continues.
-    continues: Option<Tensor<1, Int>>,
+    continues: Option<RowIndices>,
     /// Angles of every cell. `[batch, time, head_dim / 2]`
     cos: Tensor<3>,
     sin: Tensor<3>,
@@ -46,7 +42,7 @@ impl Frame {
             None => (0, packing.starts()),
         };
         let (cos, sin) = rope::angles(frequencies, &starts, offset, packing.time, device);
-        Self { segments: vec![Segment { packing, tokens: None, starts, continues: None, cos, sin }] }
+        Self { segments: vec![Segment { packing, starts, continues: None, cos, sin }] }
     }
 
     /// Prompts and responses to them; response `i` continues prompt `prompt_of[i]`.
@@ -59,14 +55,15 @@ impl Frame {
     ) -> Self {
         let mut frame = Self::of_rows(prompts, Padding::Left, None, frequencies, device);
         let read = &mut frame.segments[0];
-        let (columns, n_prompt_tokens) = (read.packing.time, n_tokens(prompts));
-        read.tokens = Some(0..n_prompt_tokens);
+        let columns = read.packing.time;
+        read.packing = read.packing.clone().after(0, device);
         let starts: Vec<usize> = prompt_of.iter().map(|&prompt| read.starts[prompt]).collect();
         let written = Self::of_rows(responses, Padding::Right, Some((columns, &starts)), frequencies, device);
-        let rows: Vec<i64> = prompt_of.iter().map(|&prompt| prompt as i64).collect();
+        let rows: Vec<u32> = prompt_of.iter().map(|&prompt| prompt as u32).collect();
+        let rows = RowIndices::new(rows, device);
         frame.segments.extend(written.segments.into_iter().map(|segment| Segment {
-            tokens: Some(n_prompt_tokens..n_prompt_tokens + n_tokens(responses)),
-            continues: Some(ints(rows.clone(), device)),
+            packing: segment.packing.after(n_tokens(prompts), device),
+            continues: Some(rows.clone()),
             ..segment
         }));
         frame
@@ -97,11 +94,7 @@ impl Segment {
     pub(crate) fn heads(&self, x: &Tensor<2>, head_dim: usize) -> Tensor<4> {
         let Packing { batch, time, .. } = self.packing;
         let n_heads = x.dims()[1] / head_dim;
-        let own = match &self.tokens {
-            Some(tokens) => x.clone().slice([tokens.clone()]),
-            None => x.clone(),
-        };
-        self.packing.grid(own).reshape([batch, time, n_heads, head_dim]).swap_dims(1, 2)
+        self.packing.grid(x.clone()).reshape([batch, time, n_heads, head_dim]).swap_dims(1, 2)
     }
 
     /// Back from heads to the segment's tokens.
@@ -120,7 +113,7 @@ impl Segment {
     /// Keys and values with those of the segment before in front, if this one continues it.
     pub(crate) fn continued(&self, before: [Tensor<4>; 2], [key, value]: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
         let Some(rows) = &self.continues else { return [key, value] };
-        let [keys, values] = before.map(|before| before.select(0, rows.clone()));
+        let [keys, values] = before.map(|before| kernels::select_rows(before, rows));
         [Tensor::cat(vec![keys, key], 2), Tensor::cat(vec![values, value], 2)]
     }
 }

@@ -1,17 +1,22 @@
 //! Gradients of losses that are sums over the parts of a batch.
 
+use std::any::Any;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
-use moslim_kernels::in_parallel_each;
+use moslim_kernels::{GradientSums, in_parallel_each};
 
 use crate::checkpointing::Recording;
 
 /// The gradient of the sum of `loss` over `parts`, and what else `loss` found about each part.
 ///
 /// Several parts are worked on at once where the device allows it, on replicas of the module whose gradients are added in the order of the parts:
-/// the result does not depend on the number of cores, and few of the gradients exist at once.
+/// the result does not depend on the number of cores.
+/// On the CPU those of matrices are added while they are found ([`GradientSums`]), so that no part holds a whole set of its own; with
+/// 16-bit maps, and of a vocabulary whose logits are too many to be kept, it does.
 /// A part without loss (`None`) has no gradient.
+/// A loss reads its replica and untracked tensors, and leaves the backward pass to this function.
 /// Models [with gradient checkpointing](crate::CausalLm::with_gradient_checkpointing) keep no activations but the inputs of their layers.
 ///
 /// ```
@@ -34,33 +39,71 @@ pub fn sum_gradients<M: Module, P: Send, R: Send>(
     parts: Vec<P>,
     loss: impl Fn(&M, P) -> (Option<Tensor<1>>, R) + Sync,
 ) -> (GradientsParams, Vec<R>) {
-    let parts: Vec<_> = parts.into_iter().map(|part| (module.valid(), part)).collect();
+    let parts: Vec<_> =
+        parts.into_iter().enumerate().map(|(index, part)| (index, module.valid(), part)).collect();
+    // Of a replica: a weight that was cast when it was read is no leaf, and trained all the same.
+    let matrices = Matrices::of(&module.valid().train());
+    let sums = GradientSums::new(matrices.ids.len());
     let mut sum = GradientsAccumulator::new();
     let mut all_found = Vec::with_capacity(parts.len());
-    let work = |(weights, part): (M, P)| {
+    let work = |(index, weights, part): (usize, M, P)| {
         // Leaves of its own give every part a graph of its own: threads that share a graph would wait for each other.
         let replica = weights.train();
-        let recording = Recording::begin();
-        let (loss, found) = loss(&replica, part);
-        let gradients = loss.map(|loss| {
-            let mut sum = GradientsAccumulator::new();
-            recording.backward(loss.backward(), |gradients| {
-                sum.accumulate(&replica, GradientsParams::from_grads(gradients, &replica));
+        sums.in_turn(index, &Matrices::of(&replica).leaves, || {
+            let recording = Recording::begin();
+            let (loss, found) = loss(&replica, part);
+            let gradients = loss.map(|loss| {
+                let mut sum = GradientsAccumulator::new();
+                recording.backward(loss.backward(), |gradients| {
+                    sum.accumulate(&replica, GradientsParams::from_grads(gradients, &replica));
+                });
+                sum.grads()
             });
-            sum.grads()
-        });
-        (gradients, found)
+            (gradients, found)
+        })
     };
     // A copy, which shares the weights: a reference cannot go to the lanes.
-    let module = module.clone();
+    let copy = module.clone();
     let (sum_now, found_now) = (&mut sum, &mut all_found);
     in_parallel_each(device, parts, work, move |(gradients, found)| {
         if let Some(gradients) = gradients {
-            sum_now.accumulate(&module, gradients);
+            sum_now.accumulate(&copy, gradients);
         }
         found_now.push(found);
     });
+    let mut of_matrices = GradientsParams::new();
+    for (id, sum) in matrices.ids.into_iter().zip(sums.into_tensors()) {
+        if let Some(sum) = sum {
+            of_matrices.register(id, sum);
+        }
+    }
+    sum.accumulate(module, of_matrices);
     (sum.grads(), all_found)
+}
+
+/// The trained matrices of a module, in the order of a visit.
+#[derive(Default)]
+struct Matrices {
+    ids: Vec<ParamId>,
+    leaves: Vec<Tensor<2>>,
+}
+
+impl Matrices {
+    fn of(module: &impl Module) -> Self {
+        let mut matrices = Self::default();
+        module.visit(&mut matrices);
+        matrices
+    }
+}
+
+impl ModuleVisitor for Matrices {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let weights: &dyn Any = &parameter.val();
+        if let Some(matrix) = weights.downcast_ref::<Tensor<2>>().filter(|_| parameter.is_require_grad()) {
+            self.ids.push(parameter.id);
+            self.leaves.push(matrix.clone());
+        }
+    }
 }
 
 /// Takes the gradients of a part of a module out of those of the whole, for an optimizer of its own.
@@ -92,4 +135,25 @@ pub fn with_parameters_of_its_own<M: Module>(module: M) -> M {
         }
     }
     module.map(&mut Renew)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use moslim_kernels::matmul;
+
+    use super::*;
+
+    /// As after reading a folder of 16-bit weights, whose cast to 32 bits is what the module holds.
+    #[test]
+    fn weights_that_were_computed_are_trained() {
+        let device = Device::default().autodiff();
+        let mut line = LinearConfig::new(1, 1).with_bias(false).init(&device);
+        line.weight = line.weight.map(|weight| weight * 2.0);
+        let (gradients, _) = sum_gradients(&line, &device, vec![1.0, 2.0], |line: &Linear, x: f32| {
+            let product = matmul(Tensor::from_data([[x]], &device), line.weight.val());
+            (Some(product.sum()), ())
+        });
+        assert_eq!(gradients.get::<2>(line.weight.id).unwrap().into_scalar::<f32>(), 3.0);
+    }
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, RmsNorm};
 use burn::tensor::{Device, Tensor, TensorData};
-use moslim_kernels::{self as kernels, PackedMatrix};
+use moslim_kernels::{self as kernels, PackedMatrix, RowIndices, Vocabulary};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -11,7 +11,7 @@ use crate::checkpointing::{Forgotten, Recording};
 use crate::family::OptionalWeights;
 use crate::frame::Frame;
 use crate::linear::Linear;
-use crate::rows::{HiddenStates, Padding, ints, select_rows};
+use crate::rows::{HiddenStates, Padding, select_rows};
 use crate::{KvCache, ModelConfig, rope};
 
 /// Standard deviation of freshly drawn weights, as Hugging Face's `initializer_range`.
@@ -253,12 +253,9 @@ impl Decoder {
 
     /// `[n_tokens, hidden_size]`
     pub(crate) fn embedded(&self, rows: &[&[u32]]) -> Tensor<2> {
-        let tokens: Vec<i64> =
-            rows.iter().flat_map(|row| row.iter().map(|&token| i64::from(token))).collect();
-        let n_tokens = tokens.len();
-        assert!(n_tokens > 0, "nothing to read");
-        let tokens = ints(tokens, &self.device()).reshape([1, n_tokens]);
-        self.embed_tokens.forward(tokens).squeeze_dim(0)
+        let tokens = RowIndices::new(rows.concat(), &self.device());
+        assert!(!tokens.rows().is_empty(), "nothing to read");
+        kernels::select_rows(self.embed_tokens.weight.val(), &tokens)
     }
 
     /// Where the weights live.
@@ -348,7 +345,7 @@ impl CausalLm {
     pub(crate) fn packed(&self) -> Self {
         let mut copy = self.clone();
         copy.linears_mut().into_iter().for_each(|(_, linear)| linear.pack());
-        copy.packed_vocabulary = PackedMatrix::new(&copy.vocabulary());
+        copy.packed_vocabulary = PackedMatrix::new(&copy.vocabulary().matrix());
         copy
     }
 
@@ -357,11 +354,11 @@ impl CausalLm {
         &self.model
     }
 
-    /// The vocabulary matrix. `[hidden_size, vocab_size]`
-    pub fn vocabulary(&self) -> Tensor<2> {
+    /// The vocabulary matrix.
+    pub fn vocabulary(&self) -> Vocabulary {
         match &self.lm_head {
-            Some(linear) => linear.weight.val(),
-            None => self.model.embed_tokens.weight.val().transpose(),
+            Some(linear) => Vocabulary::Head(linear.weight.val()),
+            None => Vocabulary::Embedding(self.model.embed_tokens.weight.val()),
         }
     }
 
@@ -370,7 +367,7 @@ impl CausalLm {
     /// # Shapes
     /// - returns: `[n_tokens, vocab_size]`, the rows after each other
     pub fn logits(&self, rows: &[&[u32]], padding: Padding, cache: Option<&mut KvCache>) -> Tensor<2> {
-        kernels::matmul(self.model.forward(rows, padding, cache).states, self.vocabulary())
+        kernels::matmul(self.model.forward(rows, padding, cache).states, self.vocabulary().matrix())
     }
 
     /// The logits after the last token of every row only. `[batch, vocab_size]`
@@ -380,7 +377,7 @@ impl CausalLm {
         let states = select_rows(hidden.states, lasts);
         match self.packed_vocabulary.as_ref().and_then(|packed| packed.product(&states)) {
             Some(logits) => logits,
-            None => kernels::matmul(states, self.vocabulary()),
+            None => kernels::matmul(states, self.vocabulary().matrix()),
         }
     }
 

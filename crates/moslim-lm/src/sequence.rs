@@ -153,7 +153,10 @@ pub fn response_grid(values: Tensor<1>, exchanges: &[Exchange<'_>]) -> Tensor<2>
 /// # Panics
 /// If a prompt is empty or all responses are.
 pub fn response_distributions(model: &CausalLm, exchanges: &[Exchange<'_>], temperature: f64) -> Tensor<2> {
-    log_softmax(predicting_states(model.decoder(), exchanges).matmul(model.vocabulary()) / temperature, 1)
+    log_softmax(
+        predicting_states(model.decoder(), exchanges).matmul(model.vocabulary().matrix()) / temperature,
+        1,
+    )
 }
 
 /// The states that predict the response tokens: each stands after the token before. `[n_response_tokens, hidden_size]`

@@ -1,8 +1,9 @@
 //! Matrix products.
 
+use super::gradient_sums::Share;
 use super::route::{Operation, Tracked, apply, input};
 use super::storage::{from_elements, matrix, unflipped};
-use crate::kernels::gemm::product;
+use crate::kernels::gemm::{product, product_onto};
 use crate::kernels::view::Matrix;
 use burn::backend::Flex;
 use burn::backend::autodiff::NodeId;
@@ -31,7 +32,7 @@ impl Operation<2> for Matmul {
                 // Either is needed for the gradient of the other alone.
                 let a_state = b.is_tracked().then(|| step.checkpoint(&a));
                 let b_state = a.is_tracked().then(|| step.checkpoint(&b));
-                step.finish([a_state, b_state], out)
+                step.finish(MatmulState { a: a_state, b: b_state, b_share: Share::of(&b) }, out)
             }
             OpsKind::UnTracked(step) => step.finish(out),
         }
@@ -42,14 +43,23 @@ fn multiplied(a: Matrix, b: Matrix) -> FlexTensor {
     from_elements(product(a, b, 1.0), [a.shape()[0], b.shape()[1]])
 }
 
+#[derive(Clone, Debug)]
+struct MatmulState {
+    a: Option<NodeId>,
+    b: Option<NodeId>,
+    /// If the second matrix is a weight whose gradient is summed over parts.
+    b_share: Option<Share>,
+}
+
 #[derive(Debug)]
 struct MatmulBackward;
 
 impl Backward<Flex, 2> for MatmulBackward {
-    type State = [Option<NodeId>; 2];
+    type State = MatmulState;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let [a, b] = ops.state.map(|input| {
+        let MatmulState { a, b, b_share } = ops.state;
+        let [a, b] = [a, b].map(|input| {
             input.map(|input| unflipped(&checkpointer.retrieve_node_output::<FlexTensor>(input)))
         });
         let upstream = unflipped(&grads.consume::<Flex>(&ops.node));
@@ -59,7 +69,11 @@ impl Backward<Flex, 2> for MatmulBackward {
             grads.register::<Flex>(parent.id, multiplied(upstream, matrix(&b).transposed()));
         }
         if let (Some(parent), Some(a)) = (b_parent, a) {
-            grads.register::<Flex>(parent.id, multiplied(matrix(&a).transposed(), upstream));
+            let a = matrix(&a).transposed();
+            match b_share {
+                Some(share) => share.add(|sum| product_onto(sum, a, upstream, 1.0)),
+                None => grads.register::<Flex>(parent.id, multiplied(a, upstream)),
+            }
         }
     }
 }

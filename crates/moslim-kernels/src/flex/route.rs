@@ -1,5 +1,6 @@
 //! From tensors down to flex primitives and back up, with or without autodiff.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::strategy::{
     BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
 };
@@ -77,6 +78,14 @@ pub(super) fn input<const D: usize>(tensor: &Tensor<D>) -> Option<Input> {
         _ => return None,
     };
     Some(Input { primitive, context: tensor.autodiff })
+}
+
+/// The node of a leaf whose gradient is asked for.
+pub(super) fn leaf<const D: usize>(tensor: &Tensor<D>) -> Option<NodeId> {
+    match input(tensor)?.primitive {
+        Primitive::Tracked(leaf) if tensor.is_require_grad() => Some(leaf.id()),
+        _ => None,
+    }
 }
 
 /// Runs an operation, tracked if one of its inputs is; `None` if one of them cannot go this way.

@@ -29,6 +29,13 @@ pub(crate) fn product(a: Matrix, b: Matrix, scale: f32) -> Vec<f32> {
     out
 }
 
+/// `sum + scale · a · b`, row-major, in the memory of the sum if there is one yet.
+pub(crate) fn product_onto(sum: Option<Vec<f32>>, a: Matrix, b: Matrix, scale: f32) -> Vec<f32> {
+    let Some(mut sum) = sum else { return product(a, b, scale) };
+    product_into(a, b, scale, true, MatrixMut::row_major(&mut sum, shape_of_product(a, b)));
+    sum
+}
+
 fn shape_of_product(a: Matrix, b: Matrix) -> [usize; 2] {
     let ([rows, inner], [b_rows, columns]) = (a.shape(), b.shape());
     assert_eq!(inner, b_rows, "{:?} · {:?}", a.shape(), b.shape());

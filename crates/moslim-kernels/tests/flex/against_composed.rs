@@ -2,7 +2,10 @@
 
 use crate::support::{Sample, check};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use moslim_kernels::{causal_attention, lora_linear, matmul, rms_norm, rope, swiglu, token_logprobs};
+use moslim_kernels::{
+    RowIndices, Vocabulary, causal_attention, lora_linear, matmul, rms_norm, rope, select_rows, swiglu,
+    token_logprobs,
+};
 
 #[test]
 fn swiglu_agrees() {
@@ -41,6 +44,23 @@ fn matmul_agrees() {
         let inputs =
             [Sample::new([1, 1, rows, inner], scale, 31), Sample::new([1, 1, columns, inner], 1.0, 32)];
         check(|x| matmul(flat(&x[0]), flat(&x[1]).transpose()).unsqueeze::<4>(), &inputs);
+    }
+}
+
+#[test]
+fn select_rows_agrees() {
+    for (shape, n_selected) in [([7, 2, 3, 5], 12), ([1, 1, 1, 1], 3), ([40, 3, 1, 33], 1), ([5, 1, 4, 2], 5)]
+    {
+        // Some rows more than once, some not at all.
+        let rows: Vec<u32> = (0..n_selected).map(|i| i * 3 % shape[0] as u32).collect();
+        let rows = RowIndices::new(rows, &Device::flex());
+        check(|x| select_rows(x[0].clone(), &rows), &[Sample::new(shape, 1.0, 41)]);
+        let [n, a, b, c] = shape;
+        let matrix = |x: &[Tensor<4>]| {
+            let rows = select_rows(x[0].clone().reshape([n, a * b * c]), &rows);
+            rows.reshape([n_selected as usize, a, b, c])
+        };
+        check(matrix, &[Sample::new(shape, 1.0, 42)]);
     }
 }
 
@@ -154,14 +174,27 @@ fn a_query_without_a_visible_key_gives_zeros_and_no_gradient() {
     assert!((gradient.iter().sum::<f32>() - 36.0).abs() < 1e-4, "{gradient:?}");
 }
 
+/// How the vocabulary matrix is given.
+#[derive(Clone, Copy, PartialEq)]
+enum Given {
+    Head,
+    Embedding,
+    TransposedView,
+}
+
 /// `token_logprobs` with both results as the columns of `[1, 1, n_tokens, 2]`.
-fn check_logprobs([n_tokens, d, n_vocabulary]: [usize; 3], is_tied: bool, scale: f64) {
+fn check_logprobs([n_tokens, d, n_vocabulary]: [usize; 3], given: Given, scale: f64) {
     let tokens: Vec<i64> = (0..n_tokens).map(|i| (i * 31 % n_vocabulary) as i64).collect();
-    let vocabulary_shape = if is_tied { [1, 1, n_vocabulary, d] } else { [1, 1, d, n_vocabulary] };
+    let is_head = given == Given::Head;
+    let vocabulary_shape = if is_head { [1, 1, d, n_vocabulary] } else { [1, 1, n_vocabulary, d] };
     let inputs = [Sample::new([1, 1, n_tokens, d], scale, 10), Sample::new(vocabulary_shape, 1.0, 11)];
     let logprobs = |x: &[Tensor<4>]| {
         let [hidden, vocabulary] = [0, 1].map(|i| x[i].clone().squeeze_dims::<2>(&[0, 1]));
-        let vocabulary = if is_tied { vocabulary.transpose() } else { vocabulary };
+        let vocabulary = match given {
+            Given::Head => vocabulary.into(),
+            Given::Embedding => Vocabulary::Embedding(vocabulary),
+            Given::TransposedView => vocabulary.transpose().into(),
+        };
         let tokens =
             Tensor::<1, Int>::from_data(TensorData::new(tokens.clone(), [n_tokens]), &Device::flex());
         let (logprobs, entropies) = token_logprobs(hidden, vocabulary, tokens, 0.7);
@@ -173,19 +206,22 @@ fn check_logprobs([n_tokens, d, n_vocabulary]: [usize; 3], is_tied: bool, scale:
 #[test]
 fn token_logprobs_agree() {
     for shape in [[45, 24, 301], [1, 96, 300], [3, 1, 2], [530, 8, 50]] {
-        check_logprobs(shape, false, 1.0);
+        check_logprobs(shape, Given::Head, 1.0);
     }
 }
 
 #[test]
 fn token_logprobs_of_a_tied_embedding_agree() {
-    check_logprobs([45, 24, 301], true, 1.0);
-    check_logprobs([530, 8, 50], true, 1.0);
+    for given in [Given::Embedding, Given::TransposedView] {
+        for shape in [[45, 24, 301], [530, 8, 50], [3, 4, 2], [3, 1, 5]] {
+            check_logprobs(shape, given, 1.0);
+        }
+    }
 }
 
 #[test]
 fn token_logprobs_with_extreme_logits_agree() {
-    check_logprobs([9, 1, 12], false, 80.0);
+    check_logprobs([9, 1, 12], Given::Head, 80.0);
 }
 
 #[test]
@@ -221,6 +257,9 @@ fn empty_tensors_stay_empty() {
                 assert_eq!(attended.dims(), [batch, 2, time, 4]);
             }
         }
+        let none = RowIndices::new([], &device);
+        assert_eq!(select_rows(empty([3, 1, 2, 7]), &none).dims(), [0, 1, 2, 7]);
+        assert_eq!(select_rows(empty([3, 0, 2, 7]), &RowIndices::new([1], &device)).dims(), [1, 0, 2, 7]);
         let tokens = Tensor::<1, Int>::zeros([0], &Device::flex());
         let (logprobs, entropies) =
             token_logprobs(Tensor::zeros([0, 3], &device), Tensor::ones([3, 5], &device), tokens, 1.0);
@@ -234,6 +273,13 @@ fn a_token_outside_the_vocabulary_is_refused() {
     let device = Device::flex();
     let tokens = Tensor::<1, Int>::from_ints([5], &device);
     token_logprobs(Tensor::zeros([1, 2], &device), Tensor::zeros([2, 5], &device), tokens, 1.0);
+}
+
+#[test]
+#[should_panic(expected = "row 2 of 2")]
+fn a_row_that_is_not_there_is_refused() {
+    let device = Device::flex();
+    select_rows(Tensor::<2>::zeros([2, 3], &device), &RowIndices::new([1, 2], &device));
 }
 
 #[test]

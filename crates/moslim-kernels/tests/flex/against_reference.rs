@@ -3,7 +3,7 @@
 use crate::reference::{self, AttentionShape, NOTHING, check_reference};
 use crate::support::Sample;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use moslim_kernels::{causal_attention, rms_norm, rope, swiglu, token_logprobs};
+use moslim_kernels::{Vocabulary, causal_attention, rms_norm, rope, swiglu, token_logprobs};
 
 /// Neither the width of a register nor a multiple of it.
 const ODD: [usize; 4] = [1, 3, 17, 33];
@@ -141,7 +141,7 @@ fn check_logprobs([n_tokens, d, n_vocabulary]: [usize; 3], is_tied: bool, temper
     for (content, hidden) in samples([1, 1, n_tokens, d], 10) {
         let operation = |x: &[Tensor<4>]| {
             let [hidden, vocabulary] = [0, 1].map(|i| x[i].clone().squeeze_dims::<2>(&[0, 1]));
-            let vocabulary = if is_tied { vocabulary.transpose() } else { vocabulary };
+            let vocabulary = if is_tied { Vocabulary::Embedding(vocabulary) } else { vocabulary.into() };
             let tokens: Vec<i64> = tokens.iter().map(|&token| token as i64).collect();
             let tokens = Tensor::<1, Int>::from_data(TensorData::new(tokens, [n_tokens]), &Device::flex());
             let (logprobs, entropies) = token_logprobs(hidden, vocabulary, tokens, temperature);

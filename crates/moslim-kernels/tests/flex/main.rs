@@ -3,6 +3,7 @@
 mod adamw;
 mod against_composed;
 mod against_reference;
+mod gradient_sums;
 mod reference;
 mod repeatable;
 mod support;

@@ -59,7 +59,7 @@ const PROMPT: usize = 32;
 const ANSWER: usize = 64;
 
 /// Answers of a micro-batch.
-const MICRO_BATCH: usize = 8;
+const MICRO_BATCH: usize = 4;
 
 /// Micro-batches, or parts of a batch, that are at work at once.
 fn lanes() -> usize {
@@ -110,7 +110,7 @@ fn train(config: &ModelConfig, n_rows: usize, length: usize) -> Work {
         least_bytes: Some(arithmetic.per_weight(4.0)),
         // Gradients and two moments, and what the backward pass needs of every token.
         expected_bytes: arithmetic.per_weight(3.0)
-            + (n_rows * length) as f64 * config.activation_bytes_per_token(),
+            + (n_rows * length) as f64 * config.activation_bytes_per_token(&Device::default()),
         execute: Box::new(move || {
             let (model, mut optimizer) = trained.take().expect("it was put back");
             let batch: Vec<Exchange<'_>> =
@@ -183,7 +183,8 @@ fn rloo(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
         least_bytes: Some(arithmetic.per_weight(5.0)),
         // Sampling is over when the update begins, which holds a few micro-batches at once.
         expected_bytes: arithmetic.per_weight(4.0)
-            + writing_bytes(config, n_answers).max(updated as f64 * config.activation_bytes_per_token()),
+            + writing_bytes(config, n_answers)
+                .max(updated as f64 * config.activation_bytes_per_token(&Device::default())),
         execute: Box::new(move || {
             let mut reward = |_: &PolicyPrompt, answer: &[u32]| f64::from(answer[0] % 7);
             step += 1;

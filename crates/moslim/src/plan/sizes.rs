@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use moslim_data::Prompt;
-use moslim_kernels::logits_at_once;
+use moslim_kernels::{logits_at_once, splits_batches};
 use moslim_lm::{
     BYTES_PER_NUMBER, LmError, ModelConfig, Precision, Tokenizer, n_lanes, packed_bytes, rows_at_once,
 };
@@ -80,11 +80,18 @@ struct Training {
     model: f64,
     trained: f64,
     adapters: f64,
-    /// Tokens of a micro-batch, and the logits that it holds at once.
+    /// Tokens of a micro-batch, and the logits that it computes.
     tokens: f64,
-    logits: f64,
+    logits: Logits,
     precision: Precision,
     gradient_checkpointing: bool,
+}
+
+/// The logits of a micro-batch.
+struct Logits {
+    at_once: f64,
+    /// Whether the backward pass computes them again.
+    are_computed_again: bool,
 }
 
 impl Sizes<'_> {
@@ -147,7 +154,7 @@ impl Sizes<'_> {
                 },
                 adapters,
                 tokens: fit.micro_batch_size as f64 * self.exchange,
-                logits: 0.0,
+                logits: Logits { at_once: 0.0, are_computed_again: false },
                 precision: fit.precision,
                 gradient_checkpointing: fit.gradient_checkpointing,
             });
@@ -168,7 +175,9 @@ impl Sizes<'_> {
             // Answers to one prompt share its reading.
             tokens: predicted + (n / training.num_generations as f64).ceil() * self.prompt,
             logits: match is_whole {
-                true => predicted * self.config.vocab_size as f64,
+                true => {
+                    Logits { at_once: predicted * self.config.vocab_size as f64, are_computed_again: false }
+                }
                 false => self.logits(predicted),
             },
             precision: training.precision,
@@ -225,26 +234,40 @@ impl Sizes<'_> {
         let Training { stage, model, trained, adapters, tokens, logits, precision, gradient_checkpointing } =
             training;
         let of_token = match gradient_checkpointing {
-            true => self.config.checkpointed_bytes_per_token(),
-            false => self.config.activation_bytes_per_token(),
+            true => self.config.checkpointed_bytes_per_token(self.device),
+            false => self.config.activation_bytes_per_token(self.device),
         };
-        let activations = tokens * of_token + logits * BYTES_PER_NUMBER;
+        let activations = tokens * of_token + logits.at_once * BYTES_PER_NUMBER;
+        let vocabulary = (self.config.vocab_size * self.config.hidden_size) as f64 * BYTES_PER_NUMBER;
+        // On the CPU the gradients of matrices in 32 bits grow in one sum, but for that of a vocabulary whose logits are
+        // computed again; otherwise a micro-batch has its own when its activations are gone.
+        let sums = splits_batches(self.device) && adapters == 0.0;
+        let in_one_sum = sums && precision == Precision::F32;
+        let of_a_lane = match (in_one_sum, logits.are_computed_again) {
+            (true, false) => activations,
+            (true, true) => activations + vocabulary,
+            (false, _) => activations.max(trained * BYTES_PER_NUMBER),
+        };
+        // A tied embedding has a sum for either end of the model.
+        let is_twice = sums && self.config.tie_word_embeddings && logits.at_once > 0.0;
         StagePlan {
             stage,
             // Every micro-batch rounds the layers for itself.
             weights: model * BYTES_PER_NUMBER + self.lanes * self.rounded_layers(precision),
             adapters: adapters * BYTES_PER_NUMBER,
-            gradients: trained * BYTES_PER_NUMBER,
+            gradients: trained * BYTES_PER_NUMBER + if is_twice { vocabulary } else { 0.0 },
             // First and second moments.
             optimizer: 2.0 * trained * BYTES_PER_NUMBER,
-            activations: activations.max(trained * BYTES_PER_NUMBER) * self.lanes,
+            activations: of_a_lane * self.lanes,
             ..StagePlan::default()
         }
     }
 
     /// The logits that log-probabilities of so many tokens hold at once.
-    fn logits(&self, n_tokens: f64) -> f64 {
-        logits_at_once(n_tokens as usize, self.config.vocab_size, &self.device.clone().autodiff()) as f64
+    fn logits(&self, n_tokens: f64) -> Logits {
+        let (n_tokens, vocabulary) = (n_tokens as usize, self.config.vocab_size);
+        let at_once = logits_at_once(n_tokens, vocabulary, &self.device.clone().autodiff());
+        Logits { at_once: at_once as f64, are_computed_again: at_once < n_tokens.saturating_mul(vocabulary) }
     }
 
     /// The bytes of a model that is not trained.

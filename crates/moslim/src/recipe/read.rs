@@ -104,17 +104,23 @@ impl Recipe {
         mut table: toml::Table,
         changes: &[String],
     ) -> Result<Self, RecipeError> {
+        // What is wrong with a recipe that is right by itself is wrong with its changes.
+        let mut at_fault = name.to_owned();
         // A change may name one setting of a table that the recipe leaves out: the others are those of the whole recipe.
         if !changes.is_empty()
             && let Ok(whole) = toml::Value::Table(table.clone()).try_into::<Self>()
         {
+            if whole.check(name).is_ok() {
+                at_fault = format!("{name} with --set {}", changes.join(" --set "));
+            }
             table = toml::Table::try_from(whole).expect("a recipe is a table");
         }
         for change in changes {
             apply(&mut table, change)?;
         }
-        let recipe: Self = toml::Value::Table(table).try_into().map_err(|error| malformed(name, &error))?;
-        recipe.check(name)?;
+        let recipe: Self =
+            toml::Value::Table(table).try_into().map_err(|error| malformed(&at_fault, &error))?;
+        recipe.check(&at_fault)?;
         Ok(recipe)
     }
 
@@ -314,7 +320,11 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_refused_by_name() {
         let message = changed(&["policy.training.num_generations=1"]).unwrap_err();
-        assert_eq!(message, "quickstart: policy.training.num_generations: found 1, expected at least 2");
+        assert_eq!(
+            message,
+            "quickstart with --set policy.training.num_generations=1: \
+             policy.training.num_generations: found 1, expected at least 2"
+        );
         assert!(changed(&["policy.training.sampling.temperature=0.0"]).is_err());
         assert!(changed(&["seed=-1"]).is_err());
     }

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use super::gemm::product_into;
+use super::gemm::{product, product_into, product_onto};
 use super::simd::run;
 use super::view::{Matrix, MatrixMut};
 use std::ops::Range;
@@ -19,6 +19,8 @@ pub(crate) struct TokenLogprobs<'a> {
     /// `[n_tokens]`, each below `n_vocabulary`.
     pub(crate) tokens: &'a [usize],
     pub(crate) inverse_temperature: f32,
+    /// Whether the gradient of the vocabulary matrix is wanted word by word, `[n_vocabulary, d]`, and not `[d, n_vocabulary]`.
+    pub(crate) by_words: bool,
 }
 
 /// What the forward pass found.
@@ -58,7 +60,7 @@ pub(crate) struct Wanted {
 pub(crate) struct LogprobGradients {
     /// `[n_tokens, d]`.
     pub(crate) hidden: Option<Vec<f32>>,
-    /// In the vocabulary matrix's own memory order: `[n_vocabulary, d]` if its columns are contiguous, else `[d, n_vocabulary]`.
+    /// `[n_vocabulary, d]` or `[d, n_vocabulary]`, as asked for.
     pub(crate) vocabulary: Option<Vec<f32>>,
 }
 
@@ -89,11 +91,6 @@ impl TokenLogprobs<'_> {
     fn dims(&self) -> [usize; 3] {
         let ([n_tokens, d], [_, n_vocabulary]) = (self.hidden.shape(), self.vocabulary.shape());
         [n_tokens, d, n_vocabulary]
-    }
-
-    /// Whether a vocabulary matrix is the transposed view of an embedding.
-    pub(crate) fn is_tied(&self) -> bool {
-        self.vocabulary.strides()[0] == 1 && self.vocabulary.shape()[1] > 1
     }
 
     /// The vocabulary matrix of some of the words.
@@ -135,32 +132,45 @@ impl TokenLogprobs<'_> {
         Statistics { out, logsumexp, logits: keep_logits.then_some(buffer) }
     }
 
-    /// The gradients. Kept logits are consumed; otherwise they are computed again.
-    pub(crate) fn backward(
-        &self,
-        upstream: &Upstream,
-        kept_logits: Option<Vec<f32>>,
-        wanted: Wanted,
-    ) -> LogprobGradients {
-        let [n_tokens, _, n_vocabulary] = self.dims();
-        let tile = match kept_logits {
-            Some(_) => [chunk_rows(n_tokens, n_vocabulary), n_vocabulary],
-            None => tile(n_tokens, n_vocabulary),
-        };
-        self.backward_by(tile, upstream, kept_logits, wanted)
+    /// The gradient of kept logits, in their memory. `[n_tokens, n_vocabulary]`
+    pub(crate) fn logit_gradients(&self, upstream: &Upstream, mut logits: Vec<f32>) -> Vec<f32> {
+        self.logits_to_gradients(upstream, 0, 0..self.vocabulary.shape()[1], &mut logits);
+        logits
     }
 
-    /// The gradients, by tiles of so many rows and words; all words where logits are kept.
+    /// The gradient of the hidden states, from that of all logits. `[n_tokens, d]`
+    pub(crate) fn hidden_gradient(&self, logit_gradients: &[f32]) -> Vec<f32> {
+        let [n_tokens, _, n_vocabulary] = self.dims();
+        let logit_gradients = Matrix::row_major(logit_gradients, [n_tokens, n_vocabulary]);
+        product(logit_gradients, self.vocabulary.transposed(), self.inverse_temperature)
+    }
+
+    /// The gradient of the vocabulary matrix, from that of all logits, added to a sum if there is one.
+    pub(crate) fn vocabulary_gradient(&self, logit_gradients: &[f32], sum: Option<Vec<f32>>) -> Vec<f32> {
+        let [n_tokens, _, n_vocabulary] = self.dims();
+        let logit_gradients = Matrix::row_major(logit_gradients, [n_tokens, n_vocabulary]);
+        let [a, b] = match self.by_words {
+            true => [logit_gradients.transposed(), self.hidden],
+            false => [self.hidden.transposed(), logit_gradients],
+        };
+        product_onto(sum, a, b, self.inverse_temperature)
+    }
+
+    /// The gradients, with the logits computed again, a tile at a time.
+    pub(crate) fn backward(&self, upstream: &Upstream, wanted: Wanted) -> LogprobGradients {
+        let [n_tokens, _, n_vocabulary] = self.dims();
+        self.backward_by(tile(n_tokens, n_vocabulary), upstream, wanted)
+    }
+
+    /// The gradients, by tiles of so many rows and words.
     fn backward_by(
         &self,
         [tile_rows, tile_words]: [usize; 2],
         upstream: &Upstream,
-        kept_logits: Option<Vec<f32>>,
         wanted: Wanted,
     ) -> LogprobGradients {
         let [n_tokens, d, n_vocabulary] = self.dims();
-        let is_kept = kept_logits.is_some();
-        let mut buffer = kept_logits.unwrap_or_else(|| vec![0.0; tile_rows * tile_words]);
+        let mut buffer = vec![0.0; tile_rows * tile_words];
         let mut hidden_gradient = wanted.hidden.then(|| vec![0.0; n_tokens * d]);
         let mut vocabulary_gradient = wanted.vocabulary.then(|| vec![0.0; d * n_vocabulary]);
         let tiles = (0..n_tokens).step_by(tile_rows).flat_map(|row| {
@@ -169,11 +179,8 @@ impl TokenLogprobs<'_> {
             words.map(move |word| (rows.clone(), word..n_vocabulary.min(word + tile_words)))
         });
         for (rows, words) in tiles {
-            let kept = if is_kept { rows.start * n_vocabulary } else { 0 };
-            let logits = &mut buffer[kept..][..rows.len() * words.len()];
-            if !is_kept {
-                self.logits(rows.clone(), words.clone(), logits);
-            }
+            let logits = &mut buffer[..rows.len() * words.len()];
+            self.logits(rows.clone(), words.clone(), logits);
             self.logits_to_gradients(upstream, rows.start, words.clone(), logits);
             let logit_gradients = Matrix::row_major(logits, [rows.len(), words.len()]);
             if let Some(gradient) = &mut hidden_gradient {
@@ -185,7 +192,7 @@ impl TokenLogprobs<'_> {
             }
             if let Some(gradient) = &mut vocabulary_gradient {
                 let (hidden, rows_seen) = (self.hidden.rows(rows.clone()), rows.start > 0);
-                if self.is_tied() {
+                if self.by_words {
                     let gradient = &mut gradient[words.start * d..words.end * d];
                     let out = MatrixMut::row_major(gradient, [words.len(), d]);
                     let transposed = logit_gradients.transposed();
@@ -246,35 +253,36 @@ mod tests {
             (wave(n_tokens * d, 0.7), wave(d * n_vocabulary, 0.3), wave(2 * n_tokens, 1.1));
         let tokens: Vec<usize> = (0..n_tokens).map(|i| i * 31 % n_vocabulary).collect();
         let tied = Matrix::row_major(&vocabulary, [n_vocabulary, d]).transposed();
-        for vocabulary in [tied, Matrix::row_major(&vocabulary, [d, n_vocabulary])] {
+        for (vocabulary, by_words) in
+            [(tied, true), (Matrix::row_major(&vocabulary, [d, n_vocabulary]), false)]
+        {
             let operation = TokenLogprobs {
                 hidden: Matrix::row_major(&hidden, [n_tokens, d]),
                 vocabulary,
                 tokens: &tokens,
                 inverse_temperature: 0.7,
+                by_words,
             };
             assert!(chunk_rows(n_tokens, n_vocabulary) < n_tokens, "more than one chunk");
             let (kept, recomputed) = (operation.forward(true), operation.forward(false));
             assert_eq!(kept.out, recomputed.out);
             let upstream = Upstream { out: &kept.out, logsumexp: &kept.logsumexp, gradient: &gradient };
             let both = Wanted { hidden: true, vocabulary: true };
-            let whole_rows = [250, n_vocabulary];
-            let from_kept = operation.backward_by(whole_rows, &upstream, kept.logits.clone(), both);
-            let from_recomputed = operation.backward_by(whole_rows, &upstream, None, both);
-            assert_eq!(from_kept.hidden, from_recomputed.hidden);
-            assert_eq!(from_kept.vocabulary, from_recomputed.vocabulary);
-            let from_kept = operation.backward(&upstream, kept.logits, both);
-            for tile in [tile(n_tokens, n_vocabulary), [250, 64], [1000, 7], [1, 301]] {
-                let by_tiles = operation.backward_by(tile, &upstream, None, both);
-                for (kept, recomputed) in
-                    [(&from_kept.hidden, by_tiles.hidden), (&from_kept.vocabulary, by_tiles.vocabulary)]
-                {
-                    let (kept, recomputed) = (kept.as_ref().unwrap(), recomputed.unwrap());
+            let logit_gradients = operation.logit_gradients(&upstream, kept.logits.unwrap());
+            let from_kept = [
+                operation.hidden_gradient(&logit_gradients),
+                operation.vocabulary_gradient(&logit_gradients, None),
+            ];
+            for tile in [tile(n_tokens, n_vocabulary), [250, n_vocabulary], [250, 64], [1000, 7], [1, 301]] {
+                let LogprobGradients { hidden, vocabulary } = operation.backward_by(tile, &upstream, both);
+                for (kept, recomputed) in from_kept.iter().zip([hidden.unwrap(), vocabulary.unwrap()]) {
                     let largest = kept.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
                     let is_close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5 * largest;
                     assert!(kept.iter().zip(&recomputed).all(is_close), "{tile:?}");
                 }
             }
+            let twice = operation.vocabulary_gradient(&logit_gradients, Some(from_kept[1].clone()));
+            assert!(twice.iter().zip(&from_kept[1]).all(|(twice, once)| (twice - 2.0 * once).abs() < 1e-3));
         }
     }
 
@@ -300,6 +308,7 @@ mod tests {
             vocabulary: Matrix::row_major(&[1.098_612_3, 0.0], [1, 2]),
             tokens: &[0],
             inverse_temperature: 1.0,
+            by_words: false,
         };
         let statistics = operation.forward(false);
         let [logprob, entropy] = [0.75_f32.ln(), -0.75 * 0.75_f32.ln() - 0.25 * 0.25_f32.ln()];

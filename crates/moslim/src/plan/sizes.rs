@@ -238,7 +238,7 @@ impl Sizes<'_> {
             false => self.config.activation_bytes_per_token(self.device),
         };
         let activations = tokens * of_token + logits.at_once * BYTES_PER_NUMBER;
-        let vocabulary = (self.config.vocab_size * self.config.hidden_size) as f64 * BYTES_PER_NUMBER;
+        let vocabulary = self.config.vocab_size as f64 * self.config.hidden_size as f64 * BYTES_PER_NUMBER;
         // On the CPU the gradients of matrices in 32 bits grow in one sum, but for that of a vocabulary whose logits are
         // computed again; otherwise a micro-batch has its own when its activations are gone.
         let sums = splits_batches(self.device) && adapters == 0.0;

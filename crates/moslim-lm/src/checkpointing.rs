@@ -16,11 +16,11 @@ use crate::frame::Frame;
 pub(crate) struct Forgotten {
     decoder: Decoder,
     frame: Frame,
-    /// The token of every state.
+    /// All tokens.
     tokens: Vec<u32>,
     /// What every layer read. `[n_tokens, hidden_size]`
     inputs: Vec<Tensor<2>>,
-    /// What the last layer wrote, a leaf. `[n_tokens, hidden_size]`
+    /// What the last layer wrote, a leaf. `[n_read, hidden_size]`
     states: Tensor<2>,
 }
 
@@ -35,15 +35,15 @@ pub(crate) struct Recording(());
 impl Forgotten {
     /// What the last layer writes of these rows, as a leaf whose gradient a [`Recording`] carries on.
     ///
-    /// `[n_tokens, hidden_size]`
+    /// `[n_read, hidden_size]`: all tokens, or those that the frame reads on
     pub(crate) fn forward(decoder: &Decoder, rows: &[&[u32]], frame: Frame) -> Tensor<2> {
         let untracked = decoder.valid();
         let plain_frame = frame.to_device(&untracked.device());
         let mut inputs = Vec::with_capacity(untracked.layers.len());
         let mut x = untracked.embedded(rows);
-        for layer in &untracked.layers {
+        for index in 0..untracked.layers.len() {
             inputs.push(x.clone());
-            x = layer.forward(x, 0, &plain_frame, None);
+            x = untracked.layer(index, x, &plain_frame, None);
         }
         let states = Tensor::from_inner(x).require_grad();
         let pass =
@@ -56,9 +56,9 @@ impl Forgotten {
     fn backward(self, mut upstream: Tensor<2>, mut take: impl FnMut(Gradients)) {
         let Self { decoder, frame, tokens, inputs, .. } = self;
         let pull_back = |out: Tensor<2>, upstream| (out * Tensor::from_inner(upstream)).sum().backward();
-        for (layer, input) in decoder.layers.iter().zip(inputs).rev() {
+        for (index, input) in inputs.into_iter().enumerate().rev() {
             let input = Tensor::from_inner(input).require_grad();
-            let mut gradients = pull_back(layer.forward(input.clone(), 0, &frame, None), upstream);
+            let mut gradients = pull_back(decoder.layer(index, input.clone(), &frame, None), upstream);
             upstream = input.grad_remove(&mut gradients).expect("a layer passes on what it reads");
             take(gradients);
         }

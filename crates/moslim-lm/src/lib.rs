@@ -16,6 +16,7 @@ mod footprint;
 mod frame;
 mod generate;
 mod gradients;
+mod layer;
 mod linear;
 mod lora;
 mod lora_factors;
@@ -57,7 +58,7 @@ pub use model_folder::ModelFolder;
 pub use optimizer::{LrSchedule, Optimizer, OptimizerConfig};
 pub use precision::Precision;
 pub use rope::RopeScaling;
-pub use rows::{HiddenStates, Padding};
+pub use rows::Padding;
 pub use sampling::{SamplingParams, TokenRng};
 pub use sequence::{
     Exchange, ResponseLogprobs, final_states, logprobs_of_states, predicting_states, response_distributions,

@@ -8,10 +8,10 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::checkpointing::{Forgotten, Recording};
-use crate::family::OptionalWeights;
-use crate::frame::Frame;
+use crate::frame::{Frame, n_tokens};
+use crate::layer::{DecoderLayer, new_norm, normalise};
 use crate::linear::Linear;
-use crate::rows::{HiddenStates, Padding, select_rows};
+use crate::rows::{Padding, select_rows};
 use crate::{KvCache, ModelConfig, rope};
 
 /// Standard deviation of freshly drawn weights, as Hugging Face's `initializer_range`.
@@ -25,99 +25,6 @@ pub fn normal(shape: [usize; 2], standard_deviation: f64, rng: &mut impl Rng, de
     };
     let values: Vec<f32> = (0..shape[0] * shape[1]).map(draw).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-#[derive(Module, Debug)]
-struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    o_proj: Linear,
-    /// Normalise every head's query and key, in families that do.
-    q_norm: Option<RmsNorm>,
-    k_norm: Option<RmsNorm>,
-    head_dim: usize,
-}
-
-impl Attention {
-    /// `x`, returns: `[n_tokens, hidden_size]`
-    fn forward(
-        &self,
-        x: Tensor<2>,
-        layer: usize,
-        frame: &Frame,
-        mut cache: Option<&mut KvCache>,
-    ) -> Tensor<2> {
-        let normalised = |norm: &Option<RmsNorm>, x: Tensor<2>| match norm {
-            Some(norm) => {
-                let [n_tokens, width] = x.dims();
-                let by_head = x.reshape([n_tokens * (width / self.head_dim), self.head_dim]);
-                normalise(norm, by_head).reshape([n_tokens, width])
-            }
-            None => x,
-        };
-        let query = normalised(&self.q_norm, self.q_proj.forward(x.clone()));
-        let key = normalised(&self.k_norm, self.k_proj.forward(x.clone()));
-        let value = self.v_proj.forward(x);
-        let mut mixed = Vec::with_capacity(frame.segments.len());
-        let mut before: Option<[Tensor<4>; 2]> = None;
-        for segment in &frame.segments {
-            let [query, key] = [&query, &key].map(|x| segment.rotated(segment.heads(x, self.head_dim)));
-            let value = segment.heads(&value, self.head_dim);
-            let [key, value] = match (&mut cache, before) {
-                (Some(cache), _) => cache.extend(layer, key, value),
-                (None, Some(before)) => segment.continued(before, [key, value]),
-                (None, None) => [key, value],
-            };
-            let attended = kernels::causal_attention(query, key.clone(), value.clone(), &segment.starts);
-            mixed.push(segment.packed(attended));
-            before = Some([key, value]);
-        }
-        let mixed = if mixed.len() == 1 { mixed.remove(0) } else { Tensor::cat(mixed, 0) };
-        self.o_proj.forward(mixed)
-    }
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
-}
-
-impl Mlp {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gated = kernels::swiglu(self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
-        self.down_proj.forward(gated)
-    }
-}
-
-#[derive(Module, Debug)]
-pub(crate) struct DecoderLayer {
-    input_layernorm: RmsNorm,
-    self_attn: Attention,
-    post_attention_layernorm: RmsNorm,
-    mlp: Mlp,
-}
-
-impl DecoderLayer {
-    /// `x`, returns: `[n_tokens, hidden_size]`
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<2>,
-        layer: usize,
-        frame: &Frame,
-        cache: Option<&mut KvCache>,
-    ) -> Tensor<2> {
-        let normal = normalise(&self.input_layernorm, x.clone());
-        let x = x + self.self_attn.forward(normal, layer, frame, cache);
-        let normal = normalise(&self.post_attention_layernorm, x.clone());
-        x + self.mlp.forward(normal)
-    }
-}
-
-fn normalise(norm: &RmsNorm, x: Tensor<2>) -> Tensor<2> {
-    kernels::rms_norm(x, norm.gamma.val(), norm.epsilon)
 }
 
 /// A decoder without its vocabulary matrix: tokens in, hidden states out.
@@ -151,47 +58,16 @@ impl Decoder {
     }
 
     fn of(config: &ModelConfig, device: &Device, mut weights: impl FnMut([usize; 2]) -> Tensor<2>) -> Self {
-        let (width, head_dim) = (config.hidden_size, config.head_dim());
-        let norm = |width| RmsNorm {
-            gamma: Param::from_tensor(Tensor::ones([width], device)),
-            epsilon: config.rms_norm_eps,
-        };
-        let mut matrix = |shape| Param::from_tensor(weights(shape));
-        let embed_tokens = Embedding { weight: matrix([config.vocab_size, width]) };
-        let mut linear = |d_in, d_out, bias: bool| Linear {
-            weight: matrix([d_in, d_out]),
-            bias: bias.then(|| Param::from_tensor(Tensor::zeros([d_out], device))),
-            lora: None,
-            packed: None,
-        };
-        let OptionalWeights { qkv_bias, output_bias, mlp_bias, qk_norm } = config.optional_weights();
-        let (query_width, key_width) = (config.num_attention_heads * head_dim, config.key_heads() * head_dim);
-        let layers = (0..config.num_hidden_layers)
-            .map(|_| DecoderLayer {
-                input_layernorm: norm(width),
-                self_attn: Attention {
-                    q_proj: linear(width, query_width, qkv_bias),
-                    k_proj: linear(width, key_width, qkv_bias),
-                    v_proj: linear(width, key_width, qkv_bias),
-                    o_proj: linear(query_width, width, output_bias),
-                    q_norm: qk_norm.then(|| norm(head_dim)),
-                    k_norm: qk_norm.then(|| norm(head_dim)),
-                    head_dim,
-                },
-                post_attention_layernorm: norm(width),
-                mlp: Mlp {
-                    gate_proj: linear(width, config.intermediate_size, mlp_bias),
-                    up_proj: linear(width, config.intermediate_size, mlp_bias),
-                    down_proj: linear(config.intermediate_size, width, mlp_bias),
-                },
-            })
-            .collect();
+        let matrix = &mut |shape| Param::from_tensor(weights(shape));
+        let embed_tokens = Embedding { weight: matrix([config.vocab_size, config.hidden_size]) };
+        let layers =
+            (0..config.num_hidden_layers).map(|_| DecoderLayer::of(config, device, matrix)).collect();
         let (theta, scaling) = config.rope().expect("the configuration was checked when it was read");
         Self {
             embed_tokens,
             layers,
-            norm: norm(width),
-            frequencies: rope::frequencies(head_dim, theta, scaling),
+            norm: new_norm(config, config.hidden_size, device),
+            frequencies: rope::frequencies(config.head_dim(), theta, scaling),
             gradient_checkpointing: false,
         }
     }
@@ -202,7 +78,7 @@ impl Decoder {
         Self { gradient_checkpointing, ..self }
     }
 
-    /// The hidden state after the last normalisation, for every token.
+    /// The hidden state after the last normalisation, for every token, the rows after each other. `[n_tokens, hidden_size]`
     ///
     /// Rows may differ in length; no projection is computed for padding.
     /// With a cache, the rows continue those already read, and the cache takes them in;
@@ -210,14 +86,27 @@ impl Decoder {
     ///
     /// # Panics
     /// If all rows are empty.
-    pub fn forward(&self, rows: &[&[u32]], padding: Padding, cache: Option<&mut KvCache>) -> HiddenStates {
-        let held =
-            cache.as_ref().filter(|cache| !cache.is_empty()).map(|cache| (cache.len(), cache.starts()));
-        let frame = Frame::of_rows(rows, padding, held, &self.frequencies, &self.device());
-        HiddenStates::new(self.states(rows, frame, cache), rows)
+    pub fn forward(&self, rows: &[&[u32]], padding: Padding, cache: Option<&mut KvCache>) -> Tensor<2> {
+        let frame = self.frame(rows, padding, cache.as_deref());
+        self.states(rows, frame, cache)
     }
 
-    /// The hidden states of prompts and of responses to them, where response `i` continues prompt `prompt_of[i]`.
+    /// [`Self::forward`] for these tokens alone, by their numbers; of the others, the last layer computes no more than keys and values.
+    ///
+    /// `[tokens.len(), hidden_size]`
+    pub(crate) fn forward_at(
+        &self,
+        rows: &[&[u32]],
+        padding: Padding,
+        cache: Option<&mut KvCache>,
+        tokens: &[usize],
+    ) -> Tensor<2> {
+        let frame = self.frame(rows, padding, cache.as_deref());
+        self.states_at(rows, frame, cache, tokens)
+    }
+
+    /// The hidden states of prompts and of responses to them, where response `i` continues prompt `prompt_of[i]`,
+    /// for these tokens alone, by their numbers in all prompts and then all responses. `[tokens.len(), hidden_size]`
     ///
     /// Every prompt is read once, however many responses it has.
     ///
@@ -228,27 +117,65 @@ impl Decoder {
         prompts: &[&[u32]],
         responses: &[&[u32]],
         prompt_of: &[usize],
-    ) -> HiddenStates {
+        tokens: &[usize],
+    ) -> Tensor<2> {
         let frame = Frame::of_responses(prompts, responses, prompt_of, &self.frequencies, &self.device());
-        let rows = [prompts, responses].concat();
-        HiddenStates::new(self.states(&rows, frame, None), &rows)
+        self.states_at(&[prompts, responses].concat(), frame, None, tokens)
     }
 
-    /// `[n_tokens, hidden_size]`
+    fn frame(&self, rows: &[&[u32]], padding: Padding, cache: Option<&KvCache>) -> Frame {
+        let held = cache.filter(|cache| !cache.is_empty()).map(|cache| (cache.len(), cache.starts()));
+        Frame::of_rows(rows, padding, held, &self.frequencies, &self.device())
+    }
+
+    /// `[tokens.len(), hidden_size]`
+    fn states_at(
+        &self,
+        rows: &[&[u32]],
+        frame: Frame,
+        cache: Option<&mut KvCache>,
+        tokens: &[usize],
+    ) -> Tensor<2> {
+        let mut read: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
+        read.sort_unstable();
+        read.dedup();
+        let some = (1..n_tokens(rows)).contains(&read.len());
+        let frame = if some { frame.reading(&read, &self.device()) } else { frame };
+        let states = self.states(rows, frame, cache);
+        if !tokens.is_empty() && tokens.is_sorted_by(|a, b| a < b) {
+            return states;
+        }
+        let number = |token: &usize| read.binary_search(&(*token as u32)).expect("it is read");
+        select_rows(states, tokens.iter().map(number))
+    }
+
+    /// Of all tokens, or of those that the frame reads on. `[n_tokens, hidden_size]`
     fn states(&self, rows: &[&[u32]], frame: Frame, mut cache: Option<&mut KvCache>) -> Tensor<2> {
         let is_trained = cache.is_none() && self.device().is_autodiff();
         if self.gradient_checkpointing && is_trained && Recording::is_on() {
             return normalise(&self.norm, Forgotten::forward(self, rows, frame));
         }
         let mut x = self.embedded(rows);
-        for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, index, &frame, cache.as_deref_mut());
+        for index in 0..self.layers.len() {
+            x = self.layer(index, x, &frame, cache.as_deref_mut());
         }
         if let Some(cache) = cache {
             let segment = &frame.segments[0];
-            cache.advance(segment.starts.clone(), segment.time());
+            cache.advance(segment.starts.clone(), segment.keys.time);
         }
         normalise(&self.norm, x)
+    }
+
+    /// What a layer makes of its input, `[n_tokens, hidden_size]`; the last one of the tokens alone that the frame reads on.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        frame: &Frame,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<2> {
+        let readout = frame.readout.as_ref().filter(|_| index + 1 == self.layers.len());
+        self.layers[index].forward(x, index, frame, readout, cache)
     }
 
     /// `[n_tokens, hidden_size]`
@@ -279,18 +206,8 @@ impl Decoder {
     pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         let mut all = Vec::new();
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let DecoderLayer { self_attn, mlp, .. } = layer;
-            for (name, linear) in [
-                ("self_attn.q_proj", &mut self_attn.q_proj),
-                ("self_attn.k_proj", &mut self_attn.k_proj),
-                ("self_attn.v_proj", &mut self_attn.v_proj),
-                ("self_attn.o_proj", &mut self_attn.o_proj),
-                ("mlp.gate_proj", &mut mlp.gate_proj),
-                ("mlp.up_proj", &mut mlp.up_proj),
-                ("mlp.down_proj", &mut mlp.down_proj),
-            ] {
-                all.push((format!("model.layers.{index}.{name}"), linear));
-            }
+            let named = layer.linears_mut().into_iter();
+            all.extend(named.map(|(name, linear)| (format!("model.layers.{index}.{name}"), linear)));
         }
         all
     }
@@ -367,14 +284,17 @@ impl CausalLm {
     /// # Shapes
     /// - returns: `[n_tokens, vocab_size]`, the rows after each other
     pub fn logits(&self, rows: &[&[u32]], padding: Padding, cache: Option<&mut KvCache>) -> Tensor<2> {
-        kernels::matmul(self.model.forward(rows, padding, cache).states, self.vocabulary().matrix())
+        kernels::matmul(self.model.forward(rows, padding, cache), self.vocabulary().matrix())
     }
 
     /// The logits after the last token of every row only. `[batch, vocab_size]`
     pub(crate) fn last_logits(&self, rows: &[&[u32]], cache: &mut KvCache) -> Tensor<2> {
-        let hidden = self.model.forward(rows, Padding::Left, Some(cache));
-        let lasts = hidden.firsts.iter().zip(rows).map(|(first, row)| first + row.len() - 1);
-        let states = select_rows(hidden.states, lasts);
+        let ends = rows.iter().scan(0, |end, row| {
+            *end += row.len();
+            Some(*end)
+        });
+        let lasts: Vec<usize> = ends.map(|end| end - 1).collect();
+        let states = self.model.forward_at(rows, Padding::Left, Some(cache), &lasts);
         match self.packed_vocabulary.as_ref().and_then(|packed| packed.product(&states)) {
             Some(logits) => logits,
             None => kernels::matmul(states, self.vocabulary().matrix()),

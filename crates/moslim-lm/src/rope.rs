@@ -1,6 +1,7 @@
-//! Rotary position embedding: frequencies and angles ([Su et al. 2021](https://arxiv.org/abs/2104.09864)).
+//! Rotary position embedding: frequencies, angles and rotation ([Su et al. 2021](https://arxiv.org/abs/2104.09864)).
 
 use burn::tensor::{Device, Tensor, TensorData};
+use moslim_kernels::{self as kernels, RowIndices};
 use serde::{Deserialize, Serialize};
 
 /// How the frequencies are changed for contexts longer than those of pretraining.
@@ -71,38 +72,58 @@ pub(crate) fn frequencies(head_dim: usize, theta: f64, scaling: RopeScaling) -> 
     }
 }
 
-/// Cosines and sines of the angles of a left-padded batch.
-///
-/// Column `c` of row `b` stands at position `offset + c − starts[b]`; padding stands at position 0.
-///
-/// # Shapes
-/// - `starts`: one per row
-/// - returns: cosines and sines, each `[batch, time, head_dim / 2]`
-pub(crate) fn angles(
-    frequencies: &[f64],
-    starts: &[usize],
-    offset: usize,
-    time: usize,
-    device: &Device,
-) -> (Tensor<3>, Tensor<3>) {
-    let (batch, half) = (starts.len(), frequencies.len());
-    let first = offset.saturating_sub(starts.iter().copied().max().unwrap_or(0));
-    let table = |f: fn(f64) -> f64| -> Vec<f32> {
-        let angle =
-            |position: usize| frequencies.iter().map(move |frequency| f(position as f64 * frequency) as f32);
-        (first..offset + time).flat_map(angle).collect()
-    };
-    let gather = |table: Vec<f32>| {
-        let mut rows = Vec::with_capacity(batch * time * half);
-        for &start in starts {
-            for column in 0..time {
-                let at = ((offset + column).saturating_sub(start).max(first) - first) * half;
-                rows.extend_from_slice(&table[at..at + half]);
-            }
-        }
-        Tensor::from_data(TensorData::new(rows, [batch, time, half]), device)
-    };
-    (gather(table(f64::cos)), gather(table(f64::sin)))
+/// Cosines and sines of the angles of tokens. `[1, n_tokens, head_dim / 2]`
+#[derive(Clone)]
+pub(crate) struct Angles {
+    cos: Tensor<3>,
+    sin: Tensor<3>,
+}
+
+impl Angles {
+    /// Of tokens at these positions.
+    pub(crate) fn new(frequencies: &[f64], positions: &[usize], device: &Device) -> Self {
+        let half = frequencies.len();
+        let first = positions.iter().copied().min().unwrap_or(0);
+        let end = positions.iter().max().map_or(0, |last| last + 1);
+        let values = |f: fn(f64) -> f64| {
+            let angle = |position: usize| {
+                frequencies.iter().map(move |frequency| f(position as f64 * frequency) as f32)
+            };
+            let table: Vec<f32> = (first..end).flat_map(angle).collect();
+            let of_position = |position: &usize| &table[(position - first) * half..][..half];
+            let values: Vec<f32> = positions.iter().flat_map(of_position).copied().collect();
+            Tensor::from_data(TensorData::new(values, [1, positions.len(), half]), device)
+        };
+        Self { cos: values(f64::cos), sin: values(f64::sin) }
+    }
+
+    /// Those of some of the tokens.
+    pub(crate) fn select(&self, tokens: &RowIndices) -> Self {
+        let selected = |angles: &Tensor<3>| {
+            let [_, _, half] = angles.dims();
+            kernels::select_rows(angles.clone().squeeze_dim::<2>(0), tokens).reshape([
+                1,
+                tokens.rows().len(),
+                half,
+            ])
+        };
+        Self { cos: selected(&self.cos), sin: selected(&self.sin) }
+    }
+
+    /// Queries or keys turned by the angles of their positions.
+    ///
+    /// `x`, returns: `[n_tokens, n_heads · head_dim]`
+    pub(crate) fn rotated(&self, x: Tensor<2>, head_dim: usize) -> Tensor<2> {
+        let [n_tokens, width] = x.dims();
+        let heads = x.reshape([1, n_tokens, width / head_dim, head_dim]).swap_dims(1, 2);
+        let turned = kernels::rope(heads, self.cos.clone(), self.sin.clone());
+        turned.swap_dims(1, 2).reshape([n_tokens, width])
+    }
+
+    /// The same on another device; no gradient reaches them.
+    pub(crate) fn to_device(&self, device: &Device) -> Self {
+        Self { cos: self.cos.clone().to_device(device), sin: self.sin.clone().to_device(device) }
+    }
 }
 
 #[cfg(test)]
@@ -130,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn padding_shifts_the_positions_of_its_row_only() {
-        let (cos, _) = angles(&[1.0], &[0, 2], 0, 4, &Device::default());
-        let expected: Vec<f32> =
-            [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0].map(|a: f64| a.cos() as f32).to_vec();
-        assert_eq!(cos.into_data().try_to_vec::<f32>().unwrap(), expected);
-        let (_, sin) = angles(&[1.0], &[0, 2], 6, 1, &Device::default());
-        assert_eq!(sin.into_data().try_to_vec::<f32>().unwrap(), [6f64.sin() as f32, 4f64.sin() as f32]);
+    fn angles_are_those_of_positions_in_any_order() {
+        let Angles { cos, sin } = Angles::new(&[1.0, 0.5], &[7, 3, 0, 7], &Device::default());
+        let expected = |f: fn(f64) -> f64| -> Vec<f32> {
+            [7.0, 3.5, 3.0, 1.5, 0.0, 0.0, 7.0, 3.5].map(|angle| f(angle) as f32).to_vec()
+        };
+        assert_eq!(cos.into_data().try_to_vec::<f32>().unwrap(), expected(f64::cos));
+        assert_eq!(sin.into_data().try_to_vec::<f32>().unwrap(), expected(f64::sin));
     }
 }

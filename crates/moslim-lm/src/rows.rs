@@ -12,101 +12,140 @@ pub enum Padding {
     Right,
 }
 
-/// How the tokens of ragged rows stand in a padded grid.
+/// A grid of tokens, some of which stand for padding.
 ///
-/// Packed, the tokens of all rows follow each other without padding: `[n_tokens, ..]`.
-/// As a grid, padding holds the values of the first token; nothing reads them, so no gradient comes back from there.
+/// Nothing reads what stands for padding, so no gradient comes back from there.
 #[derive(Clone)]
-pub(crate) struct Packing {
+pub(crate) struct Grid {
     pub batch: usize,
     pub time: usize,
-    lengths: Vec<usize>,
-    padding: Padding,
-    /// The cell of every token; absent where there is no padding.
-    cells: Option<RowIndices>,
     /// The token of every cell; absent where the cells are the tokens.
     tokens: Option<RowIndices>,
 }
 
-impl Packing {
-    pub(crate) fn new(rows: &[&[u32]], padding: Padding, device: &Device) -> Self {
-        Self::of_lengths(rows.iter().map(|row| row.len()).collect(), padding, None, device)
-    }
-
-    /// The same rows as part of a longer packing, in which other tokens stand before them, or behind.
-    pub(crate) fn after(self, n_before: usize, device: &Device) -> Self {
-        Self::of_lengths(self.lengths, self.padding, Some(n_before), device)
-    }
-
-    /// `n_before`: the tokens before these, if there are others at all.
-    fn of_lengths(lengths: Vec<usize>, padding: Padding, n_before: Option<usize>, device: &Device) -> Self {
-        let (batch, time) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
-        let n_tokens: usize = lengths.iter().sum();
-        let mut packing = Self { batch, time, lengths, padding, cells: None, tokens: None };
-        let first = n_before.unwrap_or(0) as u32;
-        let mut cells = Vec::with_capacity(n_tokens);
-        let mut tokens = vec![first; batch * time];
-        for (row, (&length, start)) in packing.lengths.iter().zip(packing.starts()).enumerate() {
-            for column in start..start + length {
-                tokens[row * time + column] = first + cells.len() as u32;
-                cells.push((row * time + column) as u32);
-            }
+impl Grid {
+    /// Rows of this grid, in this order, each with a row of another one behind it.
+    pub(crate) fn rows_before(&self, rows: &[usize], behind: &Self, device: &Device) -> Self {
+        let time = self.time + behind.time;
+        let mut tokens = Vec::with_capacity(rows.len() * time);
+        for (row, &before) in rows.iter().enumerate() {
+            tokens.extend(self.tokens_of(before).chain(behind.tokens_of(row)));
         }
-        let is_padded = n_tokens < batch * time;
-        packing.cells = is_padded.then(|| RowIndices::new(cells, device));
-        packing.tokens = (is_padded || n_before.is_some()).then(|| RowIndices::new(tokens, device));
-        packing
+        Self { batch: rows.len(), time, tokens: Some(RowIndices::new(tokens, device)) }
+    }
+
+    /// The tokens of a row with its padding.
+    fn tokens_of(&self, row: usize) -> impl Iterator<Item = u32> + '_ {
+        let cells = row * self.time..(row + 1) * self.time;
+        cells.map(|cell| self.tokens.as_ref().map_or(cell as u32, |tokens| tokens.rows()[cell]))
+    }
+
+    /// What stands here of all tokens, by heads.
+    ///
+    /// `x`: `[n_tokens, n_heads · head_dim]`, returns: `[batch, n_heads, time, head_dim]`
+    pub(crate) fn heads(&self, x: &Tensor<2>, head_dim: usize) -> Tensor<4> {
+        let n_heads = x.dims()[1] / head_dim;
+        let cells = match &self.tokens {
+            Some(tokens) => kernels::select_rows(x.clone(), tokens),
+            None => x.clone(),
+        };
+        cells.reshape([self.batch, self.time, n_heads, head_dim]).swap_dims(1, 2)
     }
 
     /// The same on another device.
     pub(crate) fn to_device(&self, device: &Device) -> Self {
-        let moved = |indices: &Option<RowIndices>| indices.as_ref().map(|indices| indices.to_device(device));
-        Self { cells: moved(&self.cells), tokens: moved(&self.tokens), ..self.clone() }
+        Self { tokens: self.tokens.as_ref().map(|tokens| tokens.to_device(device)), ..*self }
     }
+}
 
-    /// The first column of every row's tokens.
-    pub(crate) fn starts(&self) -> Vec<usize> {
-        let start = |&length: &usize| match self.padding {
-            Padding::Left => self.time - length,
+/// Where each of some tokens stands in a grid.
+///
+/// Packed, the tokens of all rows follow each other without padding: `[n_tokens, ..]`.
+#[derive(Clone)]
+pub(crate) struct Packing {
+    grid: Grid,
+    /// The cell of every token; absent where there is no padding.
+    cells: Option<RowIndices>,
+}
+
+impl Packing {
+    /// The tokens of ragged rows, and the first column of every row.
+    ///
+    /// `n_before`: the tokens packed before these, if there are others at all, which may also stand behind.
+    pub(crate) fn of_rows(
+        rows: &[&[u32]],
+        padding: Padding,
+        n_before: Option<usize>,
+        device: &Device,
+    ) -> (Self, Vec<usize>) {
+        let (batch, time) = (rows.len(), rows.iter().map(|row| row.len()).max().unwrap_or(0));
+        let start = |row: &&[u32]| match padding {
+            Padding::Left => time - row.len(),
             Padding::Right => 0,
         };
-        self.lengths.iter().map(start).collect()
+        let starts: Vec<usize> = rows.iter().map(start).collect();
+        let cells_of = |(row, tokens): (usize, &&[u32])| {
+            let first = (row * time + starts[row]) as u32;
+            first..first + tokens.len() as u32
+        };
+        let cells = rows.iter().enumerate().flat_map(cells_of).collect();
+        (Self::new([batch, time], cells, n_before, device), starts)
     }
 
-    /// From all tokens, `[n_tokens, width]`, to `[batch · time, width]`.
-    pub(crate) fn grid(&self, packed: Tensor<2>) -> Tensor<2> {
-        match &self.tokens {
-            Some(tokens) => kernels::select_rows(packed, tokens),
-            None => packed,
-        }
+    /// Tokens in these cells of a grid of `[batch, time]`, ascending; `n_before` as above.
+    fn new([batch, time]: [usize; 2], cells: Vec<u32>, n_before: Option<usize>, device: &Device) -> Self {
+        let is_padded = cells.len() < batch * time;
+        let first = n_before.unwrap_or(0) as u32;
+        let tokens = (is_padded || n_before.is_some()).then(|| {
+            let mut tokens = vec![first; batch * time];
+            (first..).zip(&cells).for_each(|(token, &cell)| tokens[cell as usize] = token);
+            RowIndices::new(tokens, device)
+        });
+        let cells = is_padded.then(|| RowIndices::new(cells, device));
+        Self { grid: Grid { batch, time, tokens }, cells }
     }
 
-    /// From `[batch · time, width]` to the tokens of these rows, `[n_tokens, width]`.
-    pub(crate) fn packed(&self, grid: Tensor<2>) -> Tensor<2> {
+    /// Some of the tokens, numbers among them ascending, in the last columns, from the first one that has one of them.
+    ///
+    /// `n_before` as above.
+    pub(crate) fn part(&self, tokens: &[u32], n_before: Option<usize>, device: &Device) -> Self {
+        let Grid { batch, time, .. } = self.grid;
+        let cell = |&token: &u32| match &self.cells {
+            Some(cells) => cells.rows()[token as usize] as usize,
+            None => token as usize,
+        };
+        let first = tokens.iter().map(|token| cell(token) % time).min().unwrap_or(0);
+        let width = time - first;
+        let moved = |token| (cell(token) / time * width + cell(token) % time - first) as u32;
+        Self::new([batch, width], tokens.iter().map(moved).collect(), n_before, device)
+    }
+
+    /// The grid.
+    pub(crate) fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The tokens that stand in it.
+    pub(crate) fn n_tokens(&self) -> usize {
+        self.cells.as_ref().map_or(self.grid.batch * self.grid.time, |cells| cells.rows().len())
+    }
+
+    /// Back from heads to these tokens.
+    ///
+    /// `x`: `[batch, n_heads, time, head_dim]`, returns: `[n_tokens, n_heads · head_dim]`
+    pub(crate) fn packed(&self, x: Tensor<4>) -> Tensor<2> {
+        let [batch, n_heads, time, head_dim] = x.dims();
+        let cells = x.swap_dims(1, 2).reshape([batch * time, n_heads * head_dim]);
         match &self.cells {
-            Some(cells) => kernels::select_rows(grid, cells),
-            None => grid,
+            Some(tokens) => kernels::select_rows(cells, tokens),
+            None => cells,
         }
     }
-}
 
-/// The hidden states of ragged rows, packed.
-pub struct HiddenStates {
-    /// One state per token, the rows after each other. `[n_tokens, hidden_size]`
-    pub states: Tensor<2>,
-    /// The index of every row's first token.
-    pub firsts: Vec<usize>,
-}
-
-impl HiddenStates {
-    pub(crate) fn new(states: Tensor<2>, rows: &[&[u32]]) -> Self {
-        let mut firsts = Vec::with_capacity(rows.len());
-        let mut next = 0;
-        for row in rows {
-            firsts.push(next);
-            next += row.len();
-        }
-        Self { states, firsts }
+    /// The same on another device.
+    pub(crate) fn to_device(&self, device: &Device) -> Self {
+        let cells = self.cells.as_ref().map(|cells| cells.to_device(device));
+        Self { grid: self.grid.to_device(device), cells }
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::{IndexingUpdateOp, Tensor};
 use moslim_kernels::token_logprobs;
 
 use crate::frame::n_tokens;
-use crate::rows::{ints, select_rows};
+use crate::rows::ints;
 use crate::{CausalLm, Decoder, Padding};
 
 /// A prompt and the response to it, as token ids.
@@ -19,61 +19,79 @@ pub struct Exchange<'a> {
     pub response: &'a [u32],
 }
 
-/// The hidden states of exchanges, and where to find them.
-struct Reading {
-    /// `[n_tokens, hidden_size]`
-    states: Tensor<2>,
-    /// The state after every exchange's prompt.
+/// Exchanges as they are read, and where their tokens are among all.
+struct Reading<'a> {
+    prompts: Vec<&'a [u32]>,
+    /// What is read of the responses.
+    responses: Vec<&'a [u32]>,
+    /// The prompt of every exchange.
+    prompt_of: Vec<usize>,
+    /// The last token of every exchange's prompt.
     prompt_ends: Vec<usize>,
-    /// The state after every exchange's first response token; those of its further tokens follow.
+    /// The first token of every exchange's response; its further ones follow.
     response_firsts: Vec<usize>,
 }
 
-/// Reads exchanges, without the last `unread` tokens of each response.
-///
-/// Exchanges with the same prompt that follow each other read it once.
-fn read(decoder: &Decoder, exchanges: &[Exchange<'_>], unread: usize) -> Reading {
-    assert!(
-        exchanges.iter().all(|exchange| !exchange.prompt.is_empty()),
-        "a prompt needs at least one token"
-    );
-    let responses: Vec<&[u32]> = exchanges
-        .iter()
-        .map(|exchange| &exchange.response[..exchange.response.len().saturating_sub(unread)])
-        .collect();
-    let mut prompts: Vec<&[u32]> = exchanges.iter().map(|exchange| exchange.prompt).collect();
-    prompts.dedup();
-    if prompts.len() == exchanges.len() {
-        let rows: Vec<Vec<u32>> =
-            prompts.iter().zip(&responses).map(|(prompt, response)| [*prompt, *response].concat()).collect();
-        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-        let hidden = decoder.forward(&rows, Padding::Right, None);
-        let after_prompt = hidden.firsts.iter().zip(&prompts).map(|(first, prompt)| first + prompt.len());
-        let response_firsts: Vec<usize> = after_prompt.collect();
-        let prompt_ends = response_firsts.iter().map(|first| first - 1).collect();
-        return Reading { states: hidden.states, prompt_ends, response_firsts };
+impl<'a> Reading<'a> {
+    /// Exchanges without the last `unread` tokens of each response.
+    ///
+    /// Exchanges with the same prompt that follow each other read it once.
+    fn new(exchanges: &[Exchange<'a>], unread: usize) -> Self {
+        assert!(
+            exchanges.iter().all(|exchange| !exchange.prompt.is_empty()),
+            "a prompt needs at least one token"
+        );
+        let read =
+            |exchange: &Exchange<'a>| &exchange.response[..exchange.response.len().saturating_sub(unread)];
+        let responses: Vec<&[u32]> = exchanges.iter().map(read).collect();
+        let mut prompts: Vec<&[u32]> = exchanges.iter().map(|exchange| exchange.prompt).collect();
+        prompts.dedup();
+        let mut number = 0;
+        let prompt_of: Vec<usize> = (0..exchanges.len())
+            .map(|row| {
+                number += usize::from(row > 0 && exchanges[row].prompt != exchanges[row - 1].prompt);
+                number
+            })
+            .collect();
+        let (prompt_ends, response_firsts) = if prompts.len() == exchanges.len() {
+            let lengths =
+                prompts.iter().zip(&responses).map(|(prompt, response)| prompt.len() + response.len());
+            let firsts = firsts(0, lengths);
+            let after_prompt: Vec<usize> =
+                firsts.iter().zip(&prompts).map(|(first, prompt)| first + prompt.len()).collect();
+            (after_prompt.iter().map(|first| first - 1).collect(), after_prompt)
+        } else {
+            let of_prompts = firsts(0, prompts.iter().map(|prompt| prompt.len()));
+            let end = |&prompt: &usize| of_prompts[prompt] + prompts[prompt].len() - 1;
+            let of_responses = firsts(n_tokens(&prompts), responses.iter().map(|response| response.len()));
+            (prompt_of.iter().map(end).collect(), of_responses)
+        };
+        Self { prompts, responses, prompt_of, prompt_ends, response_firsts }
     }
 
-    let mut number = 0;
-    let prompt_of: Vec<usize> = (0..exchanges.len())
-        .map(|row| {
-            number += usize::from(row > 0 && exchanges[row].prompt != exchanges[row - 1].prompt);
-            number
-        })
-        .collect();
-    let hidden = match responses.iter().all(|response| response.is_empty()) {
-        true => decoder.forward(&prompts, Padding::Left, None),
-        false => decoder.forward_responses(&prompts, &responses, &prompt_of),
-    };
-    let prompt_end = |&prompt: &usize| hidden.firsts[prompt] + prompts[prompt].len() - 1;
-    let prompt_ends = prompt_of.iter().map(prompt_end).collect();
-    let response_firsts = responses.iter().scan(n_tokens(&prompts), |next, response| {
-        let first = *next;
-        *next += response.len();
-        Some(first)
-    });
-    let response_firsts = response_firsts.collect();
-    Reading { states: hidden.states, prompt_ends, response_firsts }
+    /// The hidden states of these tokens. `[tokens.len(), hidden_size]`
+    fn states(&self, decoder: &Decoder, tokens: &[usize]) -> Tensor<2> {
+        let Self { prompts, responses, prompt_of, .. } = self;
+        if prompts.len() == responses.len() {
+            let rows: Vec<Vec<u32>> = prompts
+                .iter()
+                .zip(responses)
+                .map(|(prompt, response)| [*prompt, *response].concat())
+                .collect();
+            let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+            decoder.forward_at(&rows, Padding::Right, None, tokens)
+        } else if responses.iter().all(|response| response.is_empty()) {
+            decoder.forward_at(prompts, Padding::Left, None, tokens)
+        } else {
+            decoder.forward_responses(prompts, responses, prompt_of, tokens)
+        }
+    }
+}
+
+/// Where things of these lengths begin, one after the other.
+fn firsts(first: usize, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+    let begin = |next: &mut usize, length| Some(std::mem::replace(next, *next + length));
+    lengths.scan(first, begin).collect()
 }
 
 /// The hidden state after the last token of every exchange. `[n_exchanges, hidden_size]`
@@ -85,10 +103,11 @@ pub fn final_states(decoder: &Decoder, exchanges: &[Exchange<'_>]) -> Tensor<2> 
         exchanges.iter().all(|exchange| !exchange.response.is_empty()),
         "a response needs at least one token"
     );
-    let Reading { states, response_firsts, .. } = read(decoder, exchanges, 0);
-    let lasts =
-        response_firsts.iter().zip(exchanges).map(|(first, exchange)| first + exchange.response.len() - 1);
-    select_rows(states, lasts)
+    let reading = Reading::new(exchanges, 0);
+    let firsts = reading.response_firsts.iter();
+    let lasts: Vec<usize> =
+        firsts.zip(exchanges).map(|(first, exchange)| first + exchange.response.len() - 1).collect();
+    reading.states(decoder, &lasts)
 }
 
 /// What a model says about the tokens of a batch of responses.
@@ -164,10 +183,12 @@ pub fn response_distributions(model: &CausalLm, exchanges: &[Exchange<'_>], temp
 /// # Panics
 /// If a prompt is empty.
 pub fn predicting_states(decoder: &Decoder, exchanges: &[Exchange<'_>]) -> Tensor<2> {
-    let Reading { states, prompt_ends, response_firsts } = read(decoder, exchanges, 1);
+    let reading = Reading::new(exchanges, 1);
     let of_response = |row: usize| {
-        let further = response_firsts[row]..response_firsts[row] + exchanges[row].response.len().max(1) - 1;
-        std::iter::once(prompt_ends[row]).chain(further).take(exchanges[row].response.len())
+        let first = reading.response_firsts[row];
+        let further = first..first + reading.responses[row].len();
+        std::iter::once(reading.prompt_ends[row]).chain(further).take(exchanges[row].response.len())
     };
-    select_rows(states, (0..exchanges.len()).flat_map(of_response))
+    let predicting: Vec<usize> = (0..exchanges.len()).flat_map(of_response).collect();
+    reading.states(decoder, &predicting)
 }

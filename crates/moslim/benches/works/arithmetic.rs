@@ -6,12 +6,15 @@ use moslim_lm::{BYTES_PER_NUMBER, ModelConfig};
 pub struct Arithmetic {
     /// Weights of the model.
     pub parameters: f64,
-    /// Of all layers, for a token.
     layers: f64,
+    /// Of a layer, for the keys and values of a token.
+    keys: f64,
+    /// Of a layer, for all else of a token but attention.
+    states: f64,
+    /// Of attention in a layer, for a token and one that it sees.
+    seen: f64,
     /// Of the vocabulary matrix, for a token whose successor is predicted.
     vocabulary: f64,
-    /// Of attention, for a token and one that it sees.
-    seen: f64,
 }
 
 impl Arithmetic {
@@ -20,26 +23,36 @@ impl Arithmetic {
         let (width, layers) = (config.hidden_size as f64, config.num_hidden_layers as f64);
         let heads_width = (config.num_attention_heads * config.head_dim()) as f64;
         let keys_width = (config.key_heads() * config.head_dim()) as f64;
-        let maps = width * (2.0 * heads_width + 2.0 * keys_width + 3.0 * config.intermediate_size as f64);
+        let keys = 2.0 * width * keys_width;
+        let states = width * (2.0 * heads_width + 3.0 * config.intermediate_size as f64);
         let vocabulary = width * config.vocab_size as f64;
         let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
         Self {
-            parameters: layers * (maps + 2.0 * width) + width + matrices * vocabulary,
-            layers: 2.0 * layers * maps,
+            parameters: layers * (keys + states + 2.0 * width) + width + matrices * vocabulary,
+            layers,
+            keys: 2.0 * keys,
+            states: 2.0 * states,
+            seen: 4.0 * heads_width,
             vocabulary: 2.0 * vocabulary,
-            seen: 4.0 * layers * heads_width,
         }
     }
 
-    /// A sequence from its beginning, of which the last tokens predict their successor.
-    pub fn reading(&self, length: usize, predicting: usize) -> f64 {
-        let n = length as f64;
-        n * self.layers + predicting as f64 * self.vocabulary + n * (n + 1.0) / 2.0 * self.seen
+    /// A sequence from its beginning, of whose last tokens alone the states are asked for: of the others, the last layer needs keys and values.
+    pub fn reading(&self, length: usize, read_on: usize) -> f64 {
+        let (n, read_on) = (length as f64, read_on as f64);
+        let (pairs, pairs_read_on) = (n * (n + 1.0) / 2.0, read_on * (2.0 * n - read_on + 1.0) / 2.0);
+        let below = (self.layers - 1.0) * (n * self.states + pairs * self.seen);
+        n * self.layers * self.keys + below + read_on * self.states + pairs_read_on * self.seen
     }
 
-    /// An answer behind a prompt that was read, every token of which is predicted.
+    /// The logits of so many tokens.
+    pub fn predicting(&self, n_tokens: usize) -> f64 {
+        n_tokens as f64 * self.vocabulary
+    }
+
+    /// An answer behind a prompt that was read, every token of which is predicted; the last one is not read.
     pub fn writing(&self, prompt: usize, answer: usize) -> f64 {
-        let whole = self.reading(prompt + answer, answer);
+        let whole = self.reading(prompt + answer - 1, answer) + self.predicting(answer);
         whole - self.reading(prompt, 0)
     }
 

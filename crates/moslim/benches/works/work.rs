@@ -106,7 +106,9 @@ fn train(config: &ModelConfig, n_rows: usize, length: usize) -> Work {
     let mut trained = Some((model(config), Optimizer::new(optimizer(), usize::MAX)));
     Work {
         parameters: arithmetic.parameters,
-        floating_point_operations: 3.0 * n_rows as f64 * arithmetic.reading(length, length),
+        floating_point_operations: 3.0
+            * n_rows as f64
+            * (arithmetic.reading(length, length) + arithmetic.predicting(length)),
         least_bytes: Some(arithmetic.per_weight(4.0)),
         // Gradients and two moments, and what the backward pass needs of every token.
         expected_bytes: arithmetic.per_weight(3.0)
@@ -216,7 +218,7 @@ fn score(config: &ModelConfig, n_answers: usize, longest: usize, n_objectives: u
         parameters: arithmetic.parameters,
         floating_point_operations: lengths
             .iter()
-            .map(|&length| arithmetic.reading(length, 0) + of_heads)
+            .map(|&length| arithmetic.reading(length, 1) + of_heads)
             .sum(),
         least_bytes: None,
         // The widest that a layer makes of a token, its gate and what it multiplies.

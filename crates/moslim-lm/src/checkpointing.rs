@@ -20,7 +20,7 @@ pub(crate) struct Forgotten {
     tokens: Vec<u32>,
     /// What every layer read. `[n_tokens, hidden_size]`
     inputs: Vec<Tensor<2>>,
-    /// What the last layer wrote, a leaf. `[n_read, hidden_size]`
+    /// What the last layer wrote, a leaf. `[n_wanted, hidden_size]`
     states: Tensor<2>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Recording(());
 impl Forgotten {
     /// What the last layer writes of these rows, as a leaf whose gradient a [`Recording`] carries on.
     ///
-    /// `[n_read, hidden_size]`: all tokens, or those that the frame reads on
+    /// `[n_wanted, hidden_size]`
     pub(crate) fn forward(decoder: &Decoder, rows: &[&[u32]], frame: Frame) -> Tensor<2> {
         let untracked = decoder.valid();
         let plain_frame = frame.to_device(&untracked.device());

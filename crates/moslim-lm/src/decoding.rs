@@ -216,4 +216,17 @@ mod tests {
         let fullness = tokens as f64 / (8 * steps) as f64;
         assert!(fullness > 0.75, "{tokens} tokens in {steps} steps of 8 rows");
     }
+
+    #[test]
+    fn an_empty_prompt_is_refused_wherever_it_stands() {
+        let config = ModelConfig::small(11, 16, 24, 1, 2);
+        let model = CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(3), &Device::default());
+        for prompts in [vec![vec![], vec![1, 2]], vec![vec![1, 2], vec![]], vec![vec![]]] {
+            let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let params = SamplingParams { max_new_tokens: 2, ..SamplingParams::default() };
+                crate::generate(&model, &prompts, 1, &params, &Stops::default(), &TokenRng::new(1, 0))
+            }));
+            assert!(written.is_err(), "{prompts:?}");
+        }
+    }
 }

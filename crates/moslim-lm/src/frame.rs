@@ -14,25 +14,26 @@ pub(crate) struct Frame {
     /// Of every token.
     pub angles: Angles,
     pub segments: Vec<Segment>,
-    /// The tokens that the last layer writes, if not all.
-    pub readout: Option<Readout>,
+    /// Absent if the states of all tokens are wanted.
+    pub wanted: Option<Wanted>,
 }
 
 /// Rows that attention takes together.
 #[derive(Clone)]
 pub(crate) struct Segment {
+    /// The tokens that see.
     pub queries: Packing,
-    /// What the queries see besides what a cache holds; those of the rows stand in the last columns.
+    /// The tokens that they see, besides those of a cache; both end in the same column.
     pub keys: Grid,
     /// The first column of every row, those of a cache included.
     pub starts: Vec<usize>,
 }
 
-/// Tokens that are read on, when those around them have been seen by all layers but the last.
+/// Tokens whose states are wanted.
 ///
-/// Of the others, the last layer only needs keys and values.
+/// The last layer writes no others; of those it only needs keys and values.
 #[derive(Clone)]
-pub(crate) struct Readout {
+pub(crate) struct Wanted {
     /// Their numbers among all tokens, ascending.
     tokens: RowIndices,
     pub angles: Angles,
@@ -49,18 +50,18 @@ impl Frame {
         frequencies: &[f64],
         device: &Device,
     ) -> Self {
-        let (queries, firsts) = Packing::of_rows(rows, padding, None, device);
-        let (positions, starts) = match held {
-            Some((columns, starts)) => {
-                let begin = |(first, start): (&usize, &usize)| columns + first - start;
-                (firsts.iter().zip(starts).map(begin).collect(), starts.to_vec())
+        let (queries, columns) = Packing::of_rows(rows, padding, None, device);
+        let (begin, starts): (Vec<usize>, _) = match held {
+            Some((held, starts)) => {
+                let position = |(column, start): (&usize, &usize)| held + column - start;
+                (columns.iter().zip(starts).map(position).collect(), starts.to_vec())
             }
-            None => (vec![0; rows.len()], firsts),
+            None => (vec![0; rows.len()], columns),
         };
-        let positions: Vec<usize> = positions_from(&positions, rows).collect();
+        let positions: Vec<usize> = positions_from(&begin, rows).collect();
         let keys = queries.grid().clone();
         let angles = Angles::new(frequencies, &positions, device);
-        Self { angles, segments: vec![Segment { queries, keys, starts }], readout: None }
+        Self { angles, segments: vec![Segment { queries, keys, starts }], wanted: None }
     }
 
     /// Prompts and responses to them; response `i` continues prompt `prompt_of[i]`.
@@ -73,35 +74,41 @@ impl Frame {
     ) -> Self {
         let (queries, starts) = Packing::of_rows(prompts, Padding::Left, Some(0), device);
         let read = Segment { keys: queries.grid().clone(), queries, starts };
-        let (queries, _) = Packing::of_rows(responses, Padding::Right, Some(n_tokens(prompts)), device);
-        let keys = read.keys.rows_before(prompt_of, queries.grid(), device);
-        let starts = prompt_of.iter().map(|&prompt| read.starts[prompt]).collect();
+
+        let n_prompt_tokens = n_tokens(prompts);
+        let of_prompts = firsts(0, prompts.iter().map(|prompt| prompt.len()));
+        let of_responses = firsts(n_prompt_tokens, responses.iter().map(|response| response.len()));
+        let tokens = |first: usize, row: &[u32]| first as u32..(first + row.len()) as u32;
+        let seen = prompt_of.iter().zip(responses).zip(of_responses).map(|((&prompt, response), first)| {
+            tokens(of_prompts[prompt], prompts[prompt]).chain(tokens(first, response)).collect()
+        });
+        let (keys, starts) = Grid::of_tokens(&seen.collect::<Vec<_>>(), device);
+        let (queries, _) = Packing::of_rows(responses, Padding::Left, Some(n_prompt_tokens), device);
         let written = Segment { queries, keys, starts };
 
-        let ends: Vec<usize> = prompt_of.iter().map(|&prompt| prompts[prompt].len()).collect();
-        let of_prompts = positions_from(&vec![0; prompts.len()], prompts).collect::<Vec<_>>();
-        let positions: Vec<usize> = of_prompts.into_iter().chain(positions_from(&ends, responses)).collect();
+        let begin: Vec<usize> = prompt_of.iter().map(|&prompt| prompts[prompt].len()).collect();
+        let mut positions: Vec<usize> = positions_from(&vec![0; prompts.len()], prompts).collect();
+        positions.extend(positions_from(&begin, responses));
         let angles = Angles::new(frequencies, &positions, device);
-        Self { angles, segments: vec![read, written], readout: None }
+        Self { angles, segments: vec![read, written], wanted: None }
     }
 
-    /// The same, where only these tokens are read on, numbers in ascending order.
-    pub(crate) fn reading(self, tokens: &[u32], device: &Device) -> Self {
+    /// The same, where the states of these tokens are wanted, numbers distinct and ascending.
+    pub(crate) fn wanting(self, tokens: &[u32], device: &Device) -> Self {
         let mut queries = Vec::with_capacity(self.segments.len());
-        let (mut first, mut n_read) = (0, 0);
+        let (mut first, mut n_before) = (0, 0);
         for segment in &self.segments {
             let end = first + segment.queries.n_tokens() as u32;
-            let n_of_segment = tokens[n_read..].partition_point(|&token| token < end);
+            let n = tokens[n_before..].partition_point(|&token| token < end);
             let of_segment: Vec<u32> =
-                tokens[n_read..n_read + n_of_segment].iter().map(|token| token - first).collect();
-            let n_before = (n_of_segment < tokens.len()).then_some(n_read);
-            let part = || segment.queries.part(&of_segment, n_before, device);
-            queries.push((n_of_segment > 0).then(part));
-            (first, n_read) = (end, n_read + n_of_segment);
+                tokens[n_before..n_before + n].iter().map(|token| token - first).collect();
+            let others = (n < tokens.len()).then_some(n_before);
+            queries.push((n > 0).then(|| segment.queries.part(&of_segment, others, device)));
+            (first, n_before) = (end, n_before + n);
         }
         let tokens = RowIndices::new(tokens, device);
-        let readout = Readout { angles: self.angles.select(&tokens), tokens, queries };
-        Self { readout: Some(readout), ..self }
+        let wanted = Wanted { angles: self.angles.select(&tokens), tokens, queries };
+        Self { wanted: Some(wanted), ..self }
     }
 
     /// The same on another device; no gradient reaches angles and indices.
@@ -111,23 +118,23 @@ impl Frame {
             keys: segment.keys.to_device(device),
             starts: segment.starts.clone(),
         };
-        let readout = self.readout.as_ref().map(|readout| Readout {
-            tokens: readout.tokens.to_device(device),
-            angles: readout.angles.to_device(device),
-            queries: (readout.queries.iter())
+        let wanted = self.wanted.as_ref().map(|wanted| Wanted {
+            tokens: wanted.tokens.to_device(device),
+            angles: wanted.angles.to_device(device),
+            queries: (wanted.queries.iter())
                 .map(|queries| queries.as_ref().map(|queries| queries.to_device(device)))
                 .collect(),
         });
         Self {
             angles: self.angles.to_device(device),
             segments: self.segments.iter().map(moved).collect(),
-            readout,
+            wanted,
         }
     }
 }
 
-impl Readout {
-    /// The tokens that are read on. `x`: `[n_tokens, width]`, returns: `[n_read, width]`
+impl Wanted {
+    /// The wanted ones of all tokens. `x`: `[n_tokens, width]`, returns: `[n_wanted, width]`
     pub(crate) fn select(&self, x: Tensor<2>) -> Tensor<2> {
         kernels::select_rows(x, &self.tokens)
     }
@@ -148,6 +155,12 @@ fn positions_from<'a>(firsts: &'a [usize], rows: &'a [&[u32]]) -> impl Iterator<
     firsts.iter().zip(rows).flat_map(|(&first, row)| first..first + row.len())
 }
 
+/// Where rows of these lengths begin, one after the other, the first one there.
+pub(crate) fn firsts(first: usize, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+    let begin = |next: &mut usize, length| Some(std::mem::replace(next, *next + length));
+    lengths.scan(first, begin).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use burn::module::{ModuleVisitor, Param};
@@ -157,13 +170,18 @@ mod tests {
 
     use super::*;
     use crate::rows::{Padding, select_rows};
-    use crate::{CausalLm, Decoder, KvCache, ModelConfig};
+    use crate::{CausalLm, Decoder, Family, KvCache, ModelConfig};
 
     const ROWS: [&[u32]; 4] = [&[1, 2, 3, 4], &[5], &[6, 7, 8, 9, 10, 0], &[2, 2, 2]];
 
-    fn decoder(device: &Device) -> Decoder {
-        let config = ModelConfig { attention_bias: true, ..ModelConfig::small(11, 8, 16, 3, 2) };
-        CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(5), device).decoder().clone()
+    /// One with biases, and one with grouped keys and normalised heads.
+    fn decoders(device: &Device) -> [Decoder; 2] {
+        let small = ModelConfig::small(11, 8, 16, 3, 2);
+        [
+            ModelConfig { attention_bias: true, ..small.clone() },
+            ModelConfig { model_type: Family::Qwen3, num_key_value_heads: Some(1), ..small },
+        ]
+        .map(|config| CausalLm::new(&config, &mut ChaCha8Rng::seed_from_u64(5), device).decoder().clone())
     }
 
     /// Unlike numbers for every state, so that mixed up states or gradients show.
@@ -200,7 +218,7 @@ mod tests {
     }
 
     /// Lasts, ends of rows, one token alone, unordered and repeated ones, all, the tokens of one row.
-    const READ: [&[usize]; 7] = [
+    const WANTED: [&[usize]; 7] = [
         &[3, 4, 10, 13],
         &[2, 3, 8, 9, 10, 12, 13],
         &[7],
@@ -210,10 +228,15 @@ mod tests {
         &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
     ];
 
+    /// Every decoder with each of these.
+    fn every<'a>(tokens: impl Iterator<Item = &'a [usize]>) -> Vec<(Decoder, &'a [usize])> {
+        let decoders = decoders(&Device::default().autodiff());
+        tokens.flat_map(|tokens| decoders.clone().map(|decoder| (decoder, tokens))).collect()
+    }
+
     #[test]
-    fn tokens_read_alone_have_the_states_and_gradients_they_have_among_all() {
-        let decoder = decoder(&Device::default().autodiff());
-        for tokens in READ {
+    fn tokens_wanted_alone_have_the_states_and_gradients_they_have_among_all() {
+        for (decoder, tokens) in every(WANTED.into_iter()) {
             for padding in [Padding::Left, Padding::Right] {
                 let all = decoder.forward(&ROWS, padding, None);
                 let expected = states_and_gradients(&decoder, select_rows(all, tokens.iter().copied()));
@@ -226,8 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_prompts_or_responses_read_alone_are_as_in_whole_rows() {
-        let decoder = decoder(&Device::default().autodiff());
+    fn tokens_of_prompts_or_responses_wanted_alone_are_as_in_whole_rows() {
         let (prompts, responses, prompt_of) =
             ([ROWS[0], ROWS[1]], [ROWS[2], ROWS[3], &[][..], ROWS[1]], [0, 0, 0, 1]);
         let rows: Vec<Vec<u32>> = prompt_of
@@ -238,7 +260,8 @@ mod tests {
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         // Where the tokens of prompts and responses are in whole rows of 10, 7, 4 and 2 tokens.
         let in_rows = [0, 1, 2, 3, 21, 4, 5, 6, 7, 8, 9, 14, 15, 16, 22];
-        for tokens in READ.into_iter().chain([&[3, 4][..], &[14], &[4, 3, 10, 14], &[0, 8]]) {
+        let more: [&[usize]; 4] = [&[3, 4], &[14], &[4, 3, 10, 14], &[0, 8]];
+        for (decoder, tokens) in every(WANTED.into_iter().chain(more)) {
             let all = decoder.forward(&rows, Padding::Right, None);
             let expected = select_rows(all, tokens.iter().map(|&token| in_rows[token]));
             let expected = states_and_gradients(&decoder, expected);
@@ -250,8 +273,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_is_filled_by_tokens_that_are_not_read_on() {
-        let decoder = decoder(&Device::default());
+    fn a_cache_is_filled_by_tokens_that_are_not_wanted() {
+        let [decoder, _] = decoders(&Device::default());
         let further: [&[u32]; 4] = [&[3, 1], &[4, 1], &[5, 9], &[2, 6]];
         let read = |lasts: &[usize]| {
             let mut cache = KvCache::with_capacity(8);

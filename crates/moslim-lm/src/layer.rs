@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use moslim_kernels as kernels;
 
 use crate::family::OptionalWeights;
-use crate::frame::{Frame, Readout};
+use crate::frame::{Frame, Wanted};
 use crate::linear::Linear;
 use crate::{KvCache, ModelConfig};
 
@@ -23,13 +23,13 @@ struct Attention {
 }
 
 impl Attention {
-    /// `x`: `[n_tokens, hidden_size]`, returns: the same, or `[n_read, hidden_size]`
+    /// `x`: `[n_tokens, hidden_size]`, returns: the same, or `[n_wanted, hidden_size]`
     fn forward(
         &self,
         x: Tensor<2>,
         layer: usize,
         frame: &Frame,
-        readout: Option<&Readout>,
+        wanted: Option<&Wanted>,
         mut cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
         let normalised = |norm: &Option<RmsNorm>, x: Tensor<2>| match norm {
@@ -42,13 +42,13 @@ impl Attention {
         };
         let key = normalised(&self.k_norm, self.k_proj.forward(x.clone()));
         let value = self.v_proj.forward(x.clone());
-        let query = normalised(&self.q_norm, self.q_proj.forward(selected(readout, x)));
-        let query_angles = readout.map_or(&frame.angles, |readout| &readout.angles);
+        let query = normalised(&self.q_norm, self.q_proj.forward(selected(wanted, x)));
+        let query_angles = wanted.map_or(&frame.angles, |wanted| &wanted.angles);
         let query = query_angles.rotated(query, self.head_dim);
         let key = frame.angles.rotated(key, self.head_dim);
         let mut mixed = Vec::with_capacity(frame.segments.len());
         for (index, segment) in frame.segments.iter().enumerate() {
-            let queries = readout.map_or(Some(&segment.queries), |readout| readout.queries(index));
+            let queries = wanted.map_or(Some(&segment.queries), |wanted| wanted.queries(index));
             let Some(queries) = queries else { continue };
             let [key, value] = [&key, &value].map(|x| segment.keys.heads(x, self.head_dim));
             let [key, value] = match &mut cache {
@@ -137,26 +137,26 @@ impl DecoderLayer {
         ]
     }
 
-    /// `x`: `[n_tokens, hidden_size]`, returns: the same, or of the tokens that are read on: `[n_read, hidden_size]`
+    /// `x`: `[n_tokens, hidden_size]`, returns: the same, or of the wanted tokens: `[n_wanted, hidden_size]`
     pub(crate) fn forward(
         &self,
         x: Tensor<2>,
         layer: usize,
         frame: &Frame,
-        readout: Option<&Readout>,
+        wanted: Option<&Wanted>,
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
         let normal = normalise(&self.input_layernorm, x.clone());
-        let x = selected(readout, x) + self.self_attn.forward(normal, layer, frame, readout, cache);
+        let x = selected(wanted, x) + self.self_attn.forward(normal, layer, frame, wanted, cache);
         let normal = normalise(&self.post_attention_layernorm, x.clone());
         x + self.mlp.forward(normal)
     }
 }
 
-/// The tokens that are read on, or all.
-fn selected(readout: Option<&Readout>, x: Tensor<2>) -> Tensor<2> {
-    match readout {
-        Some(readout) => readout.select(x),
+/// The wanted tokens, or all.
+fn selected(wanted: Option<&Wanted>, x: Tensor<2>) -> Tensor<2> {
+    match wanted {
+        Some(wanted) => wanted.select(x),
         None => x,
     }
 }

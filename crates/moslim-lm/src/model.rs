@@ -8,7 +8,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::checkpointing::{Forgotten, Recording};
-use crate::frame::{Frame, n_tokens};
+use crate::frame::{Frame, firsts, n_tokens};
 use crate::layer::{DecoderLayer, new_norm, normalise};
 use crate::linear::Linear;
 use crate::rows::{Padding, select_rows};
@@ -136,20 +136,22 @@ impl Decoder {
         cache: Option<&mut KvCache>,
         tokens: &[usize],
     ) -> Tensor<2> {
-        let mut read: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
-        read.sort_unstable();
-        read.dedup();
-        let some = (1..n_tokens(rows)).contains(&read.len());
-        let frame = if some { frame.reading(&read, &self.device()) } else { frame };
+        let mut wanted: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let n_tokens = n_tokens(rows);
+        assert!(wanted.last().is_none_or(|&last| (last as usize) < n_tokens), "a token beyond the rows");
+        let some = (1..n_tokens).contains(&wanted.len());
+        let frame = if some { frame.wanting(&wanted, &self.device()) } else { frame };
         let states = self.states(rows, frame, cache);
         if !tokens.is_empty() && tokens.is_sorted_by(|a, b| a < b) {
             return states;
         }
-        let number = |token: &usize| read.binary_search(&(*token as u32)).expect("it is read");
+        let number = |token: &usize| wanted.binary_search(&(*token as u32)).expect("it is wanted");
         select_rows(states, tokens.iter().map(number))
     }
 
-    /// Of all tokens, or of those that the frame reads on. `[n_tokens, hidden_size]`
+    /// Of all tokens, or of those that are wanted. `[n_wanted, hidden_size]`
     fn states(&self, rows: &[&[u32]], frame: Frame, mut cache: Option<&mut KvCache>) -> Tensor<2> {
         let is_trained = cache.is_none() && self.device().is_autodiff();
         if self.gradient_checkpointing && is_trained && Recording::is_on() {
@@ -166,7 +168,7 @@ impl Decoder {
         normalise(&self.norm, x)
     }
 
-    /// What a layer makes of its input, `[n_tokens, hidden_size]`; the last one of the tokens alone that the frame reads on.
+    /// What a layer makes of its input, `[n_tokens, hidden_size]`; the last one makes `[n_wanted, hidden_size]`.
     pub(crate) fn layer(
         &self,
         index: usize,
@@ -174,8 +176,8 @@ impl Decoder {
         frame: &Frame,
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
-        let readout = frame.readout.as_ref().filter(|_| index + 1 == self.layers.len());
-        self.layers[index].forward(x, index, frame, readout, cache)
+        let wanted = frame.wanted.as_ref().filter(|_| index + 1 == self.layers.len());
+        self.layers[index].forward(x, index, frame, wanted, cache)
     }
 
     /// `[n_tokens, hidden_size]`
@@ -183,6 +185,16 @@ impl Decoder {
         let tokens = RowIndices::new(rows.concat(), &self.device());
         assert!(!tokens.rows().is_empty(), "nothing to read");
         kernels::select_rows(self.embed_tokens.weight.val(), &tokens)
+    }
+
+    /// The linear maps of the layers with their names.
+    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let mut all = Vec::new();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let named = layer.linears_mut().into_iter();
+            all.extend(named.map(|(name, linear)| (format!("model.layers.{index}.{name}"), linear)));
+        }
+        all
     }
 
     /// Where the weights live.
@@ -199,18 +211,6 @@ pub struct CausalLm {
     /// The vocabulary matrix once more, in a model that only writes.
     #[module(skip)]
     pub(crate) packed_vocabulary: Option<PackedMatrix>,
-}
-
-impl Decoder {
-    /// The linear maps of the layers with their names.
-    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
-        let mut all = Vec::new();
-        for (index, layer) in self.layers.iter_mut().enumerate() {
-            let named = layer.linears_mut().into_iter();
-            all.extend(named.map(|(name, linear)| (format!("model.layers.{index}.{name}"), linear)));
-        }
-        all
-    }
 }
 
 impl CausalLm {
@@ -288,12 +288,13 @@ impl CausalLm {
     }
 
     /// The logits after the last token of every row only. `[batch, vocab_size]`
+    ///
+    /// # Panics
+    /// If a row is empty.
     pub(crate) fn last_logits(&self, rows: &[&[u32]], cache: &mut KvCache) -> Tensor<2> {
-        let ends = rows.iter().scan(0, |end, row| {
-            *end += row.len();
-            Some(*end)
-        });
-        let lasts: Vec<usize> = ends.map(|end| end - 1).collect();
+        assert!(rows.iter().all(|row| !row.is_empty()), "a row needs at least one token");
+        let firsts = firsts(0, rows.iter().map(|row| row.len()));
+        let lasts: Vec<usize> = firsts.iter().zip(rows).map(|(first, row)| first + row.len() - 1).collect();
         let states = self.model.forward_at(rows, Padding::Left, Some(cache), &lasts);
         match self.packed_vocabulary.as_ref().and_then(|packed| packed.product(&states)) {
             Some(logits) => logits,

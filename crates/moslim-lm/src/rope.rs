@@ -83,15 +83,18 @@ impl Angles {
     /// Of tokens at these positions.
     pub(crate) fn new(frequencies: &[f64], positions: &[usize], device: &Device) -> Self {
         let half = frequencies.len();
-        let first = positions.iter().copied().min().unwrap_or(0);
-        let end = positions.iter().max().map_or(0, |last| last + 1);
+        let mut distinct = positions.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let number = |position| distinct.binary_search(position).expect("it is among them");
+        let numbers: Vec<usize> = positions.iter().map(number).collect();
         let values = |f: fn(f64) -> f64| {
-            let angle = |position: usize| {
+            let of_position = |&position: &usize| {
                 frequencies.iter().map(move |frequency| f(position as f64 * frequency) as f32)
             };
-            let table: Vec<f32> = (first..end).flat_map(angle).collect();
-            let of_position = |position: &usize| &table[(position - first) * half..][..half];
-            let values: Vec<f32> = positions.iter().flat_map(of_position).copied().collect();
+            let table: Vec<f32> = distinct.iter().flat_map(of_position).collect();
+            let mut values = Vec::with_capacity(positions.len() * half);
+            numbers.iter().for_each(|number| values.extend_from_slice(&table[number * half..][..half]));
             Tensor::from_data(TensorData::new(values, [1, positions.len(), half]), device)
         };
         Self { cos: values(f64::cos), sin: values(f64::sin) }
@@ -122,7 +125,11 @@ impl Angles {
 
     /// The same on another device; no gradient reaches them.
     pub(crate) fn to_device(&self, device: &Device) -> Self {
-        Self { cos: self.cos.clone().to_device(device), sin: self.sin.clone().to_device(device) }
+        let moved = |angles: &Tensor<3>| {
+            let moved = angles.clone().to_device(device);
+            if device.is_autodiff() { moved } else { moved.without_autodiff() }
+        };
+        Self { cos: moved(&self.cos), sin: moved(&self.sin) }
     }
 }
 

@@ -24,20 +24,16 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// Rows of this grid, in this order, each with a row of another one behind it.
-    pub(crate) fn rows_before(&self, rows: &[usize], behind: &Self, device: &Device) -> Self {
-        let time = self.time + behind.time;
+    /// Rows of these tokens, which end in the last column, and the first column of every row.
+    pub(crate) fn of_tokens(rows: &[Vec<u32>], device: &Device) -> (Self, Vec<usize>) {
+        let time = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let starts: Vec<usize> = rows.iter().map(|row| time - row.len()).collect();
         let mut tokens = Vec::with_capacity(rows.len() * time);
-        for (row, &before) in rows.iter().enumerate() {
-            tokens.extend(self.tokens_of(before).chain(behind.tokens_of(row)));
+        for (row, &start) in rows.iter().zip(&starts) {
+            tokens.extend(std::iter::repeat_n(0, start));
+            tokens.extend(row);
         }
-        Self { batch: rows.len(), time, tokens: Some(RowIndices::new(tokens, device)) }
-    }
-
-    /// The tokens of a row with its padding.
-    fn tokens_of(&self, row: usize) -> impl Iterator<Item = u32> + '_ {
-        let cells = row * self.time..(row + 1) * self.time;
-        cells.map(|cell| self.tokens.as_ref().map_or(cell as u32, |tokens| tokens.rows()[cell]))
+        (Self { batch: rows.len(), time, tokens: Some(RowIndices::new(tokens, device)) }, starts)
     }
 
     /// What stands here of all tokens, by heads.
@@ -45,11 +41,11 @@ impl Grid {
     /// `x`: `[n_tokens, n_heads · head_dim]`, returns: `[batch, n_heads, time, head_dim]`
     pub(crate) fn heads(&self, x: &Tensor<2>, head_dim: usize) -> Tensor<4> {
         let n_heads = x.dims()[1] / head_dim;
-        let cells = match &self.tokens {
+        let grid = match &self.tokens {
             Some(tokens) => kernels::select_rows(x.clone(), tokens),
             None => x.clone(),
         };
-        cells.reshape([self.batch, self.time, n_heads, head_dim]).swap_dims(1, 2)
+        grid.reshape([self.batch, self.time, n_heads, head_dim]).swap_dims(1, 2)
     }
 
     /// The same on another device.
@@ -71,7 +67,7 @@ pub(crate) struct Packing {
 impl Packing {
     /// The tokens of ragged rows, and the first column of every row.
     ///
-    /// `n_before`: the tokens packed before these, if there are others at all, which may also stand behind.
+    /// `n_before`: absent if no other tokens are packed; else how many of them stand before these.
     pub(crate) fn of_rows(
         rows: &[&[u32]],
         padding: Padding,
@@ -105,7 +101,7 @@ impl Packing {
         Self { grid: Grid { batch, time, tokens }, cells }
     }
 
-    /// Some of the tokens, numbers among them ascending, in the last columns, from the first one that has one of them.
+    /// Some of the tokens, numbers among them distinct and ascending, in the last columns of the grid: from the first one in which one of them stands.
     ///
     /// `n_before` as above.
     pub(crate) fn part(&self, tokens: &[u32], n_before: Option<usize>, device: &Device) -> Self {
@@ -135,10 +131,10 @@ impl Packing {
     /// `x`: `[batch, n_heads, time, head_dim]`, returns: `[n_tokens, n_heads · head_dim]`
     pub(crate) fn packed(&self, x: Tensor<4>) -> Tensor<2> {
         let [batch, n_heads, time, head_dim] = x.dims();
-        let cells = x.swap_dims(1, 2).reshape([batch * time, n_heads * head_dim]);
+        let grid = x.swap_dims(1, 2).reshape([batch * time, n_heads * head_dim]);
         match &self.cells {
-            Some(tokens) => kernels::select_rows(cells, tokens),
-            None => cells,
+            Some(cells) => kernels::select_rows(grid, cells),
+            None => grid,
         }
     }
 

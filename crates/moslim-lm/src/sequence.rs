@@ -1,10 +1,12 @@
 //! Prompts with responses: hidden states and log-probabilities of the responses.
 
+use std::borrow::Cow;
+
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{IndexingUpdateOp, Tensor};
 use moslim_kernels::token_logprobs;
 
-use crate::frame::n_tokens;
+use crate::frame::{firsts, n_tokens};
 use crate::rows::ints;
 use crate::{CausalLm, Decoder, Padding};
 
@@ -21,15 +23,21 @@ pub struct Exchange<'a> {
 
 /// Exchanges as they are read, and where their tokens are among all.
 struct Reading<'a> {
-    prompts: Vec<&'a [u32]>,
-    /// What is read of the responses.
-    responses: Vec<&'a [u32]>,
-    /// The prompt of every exchange.
-    prompt_of: Vec<usize>,
+    rows: Rows<'a>,
     /// The last token of every exchange's prompt.
     prompt_ends: Vec<usize>,
     /// The first token of every exchange's response; its further ones follow.
     response_firsts: Vec<usize>,
+}
+
+enum Rows<'a> {
+    Whole(Vec<Cow<'a, [u32]>>),
+    /// Prompts that are read once, and responses to them with the prompt of each.
+    Shared {
+        prompts: Vec<&'a [u32]>,
+        responses: Vec<&'a [u32]>,
+        prompt_of: Vec<usize>,
+    },
 }
 
 impl<'a> Reading<'a> {
@@ -46,6 +54,15 @@ impl<'a> Reading<'a> {
         let responses: Vec<&[u32]> = exchanges.iter().map(read).collect();
         let mut prompts: Vec<&[u32]> = exchanges.iter().map(|exchange| exchange.prompt).collect();
         prompts.dedup();
+        if prompts.len() == exchanges.len() {
+            let rows = prompts.iter().zip(&responses).map(|(prompt, response)| [*prompt, *response].concat());
+            let rows: Vec<Cow<'_, [u32]>> = rows.map(Cow::Owned).collect();
+            let row_firsts = firsts(0, rows.iter().map(|row| row.len()));
+            let behind = row_firsts.iter().zip(&prompts).map(|(first, prompt)| first + prompt.len());
+            let response_firsts: Vec<usize> = behind.collect();
+            let prompt_ends = response_firsts.iter().map(|first| first - 1).collect();
+            return Self { rows: Rows::Whole(rows), prompt_ends, response_firsts };
+        }
         let mut number = 0;
         let prompt_of: Vec<usize> = (0..exchanges.len())
             .map(|row| {
@@ -53,45 +70,30 @@ impl<'a> Reading<'a> {
                 number
             })
             .collect();
-        let (prompt_ends, response_firsts) = if prompts.len() == exchanges.len() {
-            let lengths =
-                prompts.iter().zip(&responses).map(|(prompt, response)| prompt.len() + response.len());
-            let firsts = firsts(0, lengths);
-            let after_prompt: Vec<usize> =
-                firsts.iter().zip(&prompts).map(|(first, prompt)| first + prompt.len()).collect();
-            (after_prompt.iter().map(|first| first - 1).collect(), after_prompt)
-        } else {
-            let of_prompts = firsts(0, prompts.iter().map(|prompt| prompt.len()));
-            let end = |&prompt: &usize| of_prompts[prompt] + prompts[prompt].len() - 1;
-            let of_responses = firsts(n_tokens(&prompts), responses.iter().map(|response| response.len()));
-            (prompt_of.iter().map(end).collect(), of_responses)
+        let prompt_firsts = firsts(0, prompts.iter().map(|prompt| prompt.len()));
+        let end = |&prompt: &usize| prompt_firsts[prompt] + prompts[prompt].len() - 1;
+        let prompt_ends = prompt_of.iter().map(end).collect();
+        let response_firsts = firsts(n_tokens(&prompts), responses.iter().map(|response| response.len()));
+        let rows = match responses.iter().all(|response| response.is_empty()) {
+            true => Rows::Whole(prompts.into_iter().map(Cow::Borrowed).collect()),
+            false => Rows::Shared { prompts, responses, prompt_of },
         };
-        Self { prompts, responses, prompt_of, prompt_ends, response_firsts }
+        Self { rows, prompt_ends, response_firsts }
     }
 
     /// The hidden states of these tokens. `[tokens.len(), hidden_size]`
     fn states(&self, decoder: &Decoder, tokens: &[usize]) -> Tensor<2> {
-        let Self { prompts, responses, prompt_of, .. } = self;
-        if prompts.len() == responses.len() {
-            let rows: Vec<Vec<u32>> = prompts
-                .iter()
-                .zip(responses)
-                .map(|(prompt, response)| [*prompt, *response].concat())
-                .collect();
-            let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-            decoder.forward_at(&rows, Padding::Right, None, tokens)
-        } else if responses.iter().all(|response| response.is_empty()) {
-            decoder.forward_at(prompts, Padding::Left, None, tokens)
-        } else {
-            decoder.forward_responses(prompts, responses, prompt_of, tokens)
+        match &self.rows {
+            // Rows end in the same column, so that where only their ends are wanted, attention has one column of queries.
+            Rows::Whole(rows) => {
+                let rows: Vec<&[u32]> = rows.iter().map(AsRef::as_ref).collect();
+                decoder.forward_at(&rows, Padding::Left, None, tokens)
+            }
+            Rows::Shared { prompts, responses, prompt_of } => {
+                decoder.forward_responses(prompts, responses, prompt_of, tokens)
+            }
         }
     }
-}
-
-/// Where things of these lengths begin, one after the other.
-fn firsts(first: usize, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
-    let begin = |next: &mut usize, length| Some(std::mem::replace(next, *next + length));
-    lengths.scan(first, begin).collect()
 }
 
 /// The hidden state after the last token of every exchange. `[n_exchanges, hidden_size]`
@@ -186,7 +188,7 @@ pub fn predicting_states(decoder: &Decoder, exchanges: &[Exchange<'_>]) -> Tenso
     let reading = Reading::new(exchanges, 1);
     let of_response = |row: usize| {
         let first = reading.response_firsts[row];
-        let further = first..first + reading.responses[row].len();
+        let further = first..first + exchanges[row].response.len().saturating_sub(1);
         std::iter::once(reading.prompt_ends[row]).chain(further).take(exchanges[row].response.len())
     };
     let predicting: Vec<usize> = (0..exchanges.len()).flat_map(of_response).collect();

@@ -6,6 +6,7 @@ use moslim_lm::{BYTES_PER_NUMBER, ModelConfig};
 pub struct Arithmetic {
     /// Weights of the model.
     pub parameters: f64,
+    /// Layers.
     layers: f64,
     /// Of a layer, for the keys and values of a token.
     keys: f64,
@@ -37,12 +38,12 @@ impl Arithmetic {
         }
     }
 
-    /// A sequence from its beginning, of whose last tokens alone the states are asked for: of the others, the last layer needs keys and values.
-    pub fn reading(&self, length: usize, read_on: usize) -> f64 {
-        let (n, read_on) = (length as f64, read_on as f64);
-        let (pairs, pairs_read_on) = (n * (n + 1.0) / 2.0, read_on * (2.0 * n - read_on + 1.0) / 2.0);
+    /// A sequence from its beginning, of which so many states are wanted, those of the last tokens: of the others, the last layer needs keys and values.
+    pub fn reading(&self, length: usize, wanted: usize) -> f64 {
+        let (n, wanted) = (length as f64, wanted as f64);
+        let (pairs, wanted_pairs) = (n * (n + 1.0) / 2.0, wanted * (2.0 * n - wanted + 1.0) / 2.0);
         let below = (self.layers - 1.0) * (n * self.states + pairs * self.seen);
-        n * self.layers * self.keys + below + read_on * self.states + pairs_read_on * self.seen
+        n * self.layers * self.keys + below + wanted * self.states + wanted_pairs * self.seen
     }
 
     /// The logits of so many tokens.
@@ -50,10 +51,11 @@ impl Arithmetic {
         n_tokens as f64 * self.vocabulary
     }
 
-    /// An answer behind a prompt that was read, every token of which is predicted; the last one is not read.
-    pub fn writing(&self, prompt: usize, answer: usize) -> f64 {
+    /// A prompt and answers to it, every token of which is predicted; the first ones by the same state, and the last ones are not read.
+    pub fn answering(&self, prompt: usize, answer: usize, n_answers: usize) -> f64 {
+        let once = self.reading(prompt, 1) + self.predicting(1);
         let whole = self.reading(prompt + answer - 1, answer) + self.predicting(answer);
-        whole - self.reading(prompt, 0)
+        once + n_answers as f64 * (whole - once)
     }
 
     /// Bytes of so many numbers for every weight.

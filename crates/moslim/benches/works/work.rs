@@ -139,10 +139,9 @@ fn generation(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work 
     let arithmetic = Arithmetic::of(config);
     let (model, prompts) = (model(config).valid(), tokens(config, n_prompts, PROMPT));
     let n_answers = n_prompts * n_samples;
-    let reading = n_prompts as f64 * arithmetic.reading(PROMPT, 0);
     Work {
         parameters: arithmetic.parameters,
-        floating_point_operations: reading + n_answers as f64 * arithmetic.writing(PROMPT, ANSWER),
+        floating_point_operations: n_prompts as f64 * arithmetic.answering(PROMPT, ANSWER, n_samples),
         least_bytes: None,
         expected_bytes: writing_bytes(config, n_answers),
         execute: Box::new(move || {
@@ -174,13 +173,12 @@ fn rloo(config: &ModelConfig, n_prompts: usize, n_samples: usize) -> Work {
     let prompts: Vec<PolicyPrompt> = tokens(config, n_prompts, PROMPT).into_iter().map(prompt).collect();
     let n_answers = n_prompts * n_samples;
     // Answers to a prompt share its reading; the reference reads once, the update counts three times.
-    let prompt = n_prompts as f64 * arithmetic.reading(PROMPT, 0);
-    let answer = n_answers as f64 * arithmetic.writing(PROMPT, ANSWER);
+    let answering = n_prompts as f64 * arithmetic.answering(PROMPT, ANSWER, n_samples);
     let updated = n_answers.min(lanes() * MICRO_BATCH) * ANSWER;
     let mut step = 0;
     Work {
         parameters: arithmetic.parameters,
-        floating_point_operations: 5.0 * (prompt + answer),
+        floating_point_operations: 5.0 * answering,
         // Policy, reference, gradients and two moments.
         least_bytes: Some(arithmetic.per_weight(5.0)),
         // Sampling is over when the update begins, which holds a few micro-batches at once.

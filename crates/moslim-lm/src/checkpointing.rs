@@ -105,12 +105,12 @@ impl Drop for Recording {
 mod tests {
     use std::path::Path;
 
-    use burn::module::{ModuleVisitor, Param};
     use burn::optim::GradientsParams;
     use burn::tensor::Device;
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
 
+    use crate::gradients::values;
     use crate::{
         CausalLm, Exchange, LoraConfig, ModelConfig, Optimizer, OptimizerConfig, Precision, TargetModules,
         sft_gradients,
@@ -131,22 +131,6 @@ mod tests {
         Exchange { prompt: &[5], response: &[1] },
         Exchange { prompt: &[9, 0, 2, 2], response: &[3, 3, 3] },
     ];
-
-    /// The gradient of every trained weight, one after the other.
-    fn values(model: &CausalLm, gradients: &GradientsParams) -> Vec<f32> {
-        struct Collect<'a>(&'a GradientsParams, Vec<f32>);
-        impl ModuleVisitor for Collect<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                if param.is_require_grad() {
-                    let gradient = self.0.get::<D>(param.id).expect("every weight has a gradient");
-                    self.1.extend(gradient.into_data().try_to_vec::<f32>().unwrap());
-                }
-            }
-        }
-        let mut collect = Collect(gradients, vec![]);
-        model.visit(&mut collect);
-        collect.1
-    }
 
     #[test]
     fn gradients_are_those_without_checkpointing() {

@@ -163,13 +163,13 @@ pub(crate) fn firsts(first: usize, lengths: impl Iterator<Item = usize>) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use burn::module::{ModuleVisitor, Param};
     use burn::optim::GradientsParams;
     use rand::SeedableRng;
     use rand::rngs::ChaCha8Rng;
 
     use super::*;
-    use crate::rows::{Padding, select_rows};
+    use crate::gradients::values;
+    use crate::rows::select_rows;
     use crate::{CausalLm, Decoder, Family, KvCache, ModelConfig};
 
     const ROWS: [&[u32]; 4] = [&[1, 2, 3, 4], &[5], &[6, 7, 8, 9, 10, 0], &[2, 2, 2]];
@@ -191,20 +191,11 @@ mod tests {
         (states * (weights.reshape([n, width]) * 0.7).sin()).sum()
     }
 
-    /// The states, and the gradients of all weights that have one.
+    /// The states, and the gradients of all weights.
     fn states_and_gradients(decoder: &Decoder, states: Tensor<2>) -> (Vec<f32>, Vec<f32>) {
-        struct Collect(GradientsParams, Vec<f32>);
-        impl ModuleVisitor for Collect {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let gradient = self.0.get::<D>(param.id).expect("every weight has a gradient");
-                self.1.extend(gradient.into_data().try_to_vec::<f32>().unwrap());
-            }
-        }
-        let values = states.clone().into_data().try_to_vec().unwrap();
+        let found = states.clone().into_data().try_to_vec().unwrap();
         let gradients = GradientsParams::from_grads(loss(states).backward(), decoder);
-        let mut collect = Collect(gradients, vec![]);
-        burn::module::Module::visit(decoder, &mut collect);
-        (values, collect.1)
+        (found, values(decoder, &gradients))
     }
 
     #[track_caller]

@@ -137,6 +137,23 @@ pub fn with_parameters_of_its_own<M: Module>(module: M) -> M {
     module.map(&mut Renew)
 }
 
+/// The gradient of every trained weight, one after the other.
+#[cfg(test)]
+pub(crate) fn values(module: &impl Module, gradients: &GradientsParams) -> Vec<f32> {
+    struct Collect<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if parameter.is_require_grad() {
+                let gradient = self.0.get::<D>(parameter.id).expect("every weight has a gradient");
+                self.1.extend(gradient.into_data().try_to_vec::<f32>().expect("gradients are floats"));
+            }
+        }
+    }
+    let mut collect = Collect(gradients, vec![]);
+    module.visit(&mut collect);
+    collect.1
+}
+
 #[cfg(test)]
 mod tests {
     use burn::nn::{Linear, LinearConfig};

@@ -31,13 +31,10 @@ struct Reading<'a> {
 }
 
 enum Rows<'a> {
+    /// Each read by itself.
     Whole(Vec<Cow<'a, [u32]>>),
     /// Prompts that are read once, and responses to them with the prompt of each.
-    Shared {
-        prompts: Vec<&'a [u32]>,
-        responses: Vec<&'a [u32]>,
-        prompt_of: Vec<usize>,
-    },
+    Shared { prompts: Vec<&'a [u32]>, responses: Vec<&'a [u32]>, prompt_of: Vec<usize> },
 }
 
 impl<'a> Reading<'a> {
